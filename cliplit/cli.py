@@ -1,0 +1,56 @@
+"""The command line: ``cliplit photos | stage | enhance | models``."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from cliplit.errors import UserError
+
+_COMMANDS = {
+    "photos": "Import your photos, or render demo photos.",
+    "stage": "Run one stage of dvc.yaml (DVC calls this).",
+    "enhance": "Relight photos.",
+    "models": "List, register, promote and roll back models; train the lighting prior.",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module only when that command runs: ``--help`` must not wait for torch."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"cliplit.commands.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="cliplit")
+def cliplit() -> None:
+    """Relight photos taken against the light, with a model that learns from your own."""
+
+
+def main() -> None:
+    """Run the command line; what a user can put right ends in one sentence and exit code 2."""
+    try:
+        cliplit(standalone_mode=True)
+    except UserError as error:
+        click.echo(f"cliplit: {error}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        import errno
+
+        if error.errno != errno.ENOSPC:
+            raise
+        click.echo(f"cliplit: {error.filename or 'the disk'}: no space left; free some and run it again", err=True)
+        sys.exit(2)

@@ -1,0 +1,185 @@
+"""params.yaml as frozen dataclasses, validated once; errors name the key and the fix.
+
+A number stands in params.yaml, or in a default here, never in both: the fields below that have a default are the
+ones params.yaml may leave out.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from cliplit.errors import ConfigError
+
+_strict = ConfigDict(extra="forbid")
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True, config=_strict)
+class CurateConfig:
+    """How raw photos become a dataset; lengths in pixels, fractions in 0..1."""
+
+    long_side: Annotated[int, Field(ge=64)]
+    duplicate_bits: Annotated[int, Field(ge=0, le=32)]
+    validation_fraction: Annotated[float, Field(gt=0, lt=0.9)]
+
+
+@dataclass(frozen=True, config=_strict)
+class ModelConfig:
+    """One open_clip model: its name there, and its weights (a pretrained tag, or a local file)."""
+
+    name: str
+    weights: str
+
+
+@dataclass(frozen=True, config=_strict)
+class GuidanceConfig:
+    """What good light looks like, and how much each term of the enhancement loss counts."""
+
+    preset: Literal["lumiclip", "paper"]
+    prompt_words: Annotated[int, Field(ge=1, le=70)]
+    positive_text: str
+    negative_text: str | None
+    bad_light: tuple[str, ...]
+    prompt_weight: NonNegative
+    bad_light_weight: NonNegative
+    identity_weight: NonNegative
+    prompt_model: ModelConfig | None = None
+    identity_model: ModelConfig | None = None
+
+
+@dataclass(frozen=True, config=_strict)
+class NetworkConfig:
+    """Which network predicts the illumination map, and the bound of the gain it may apply."""
+
+    kind: Literal["grid", "unet"]
+    max_gain: Annotated[float, Field(gt=1, le=64)]
+
+
+@dataclass(frozen=True, config=_strict)
+class TrainingConfig:
+    """What all rounds share."""
+
+    batch: Count
+    prompt_batch: Count
+    crops_per_photo: Count
+    crop: Annotated[int, Field(ge=32)]
+    checkpoint_steps: Count
+    weight_decay: NonNegative
+
+
+@dataclass(frozen=True, config=_strict)
+class PhaseConfig:
+    """Length and step size of one training phase."""
+
+    steps: Count
+    learning_rate: Positive
+
+
+@dataclass(frozen=True, config=_strict)
+class RoundConfig:
+    """One refinement round: the round it starts from, and its two phases."""
+
+    previous: str
+    prompts: PhaseConfig
+    enhancer: PhaseConfig
+
+
+@dataclass(frozen=True, config=_strict)
+class PromotionConfig:
+    """When a challenger becomes champion: ``metric`` is a key of the evaluation's metrics, higher is better."""
+
+    metric: str
+    min_gain: NonNegative
+
+
+@dataclass(frozen=True, config=_strict)
+class Params:
+    """The whole of params.yaml."""
+
+    seed: Annotated[int, Field(ge=0)]
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    curate: CurateConfig
+    guidance: GuidanceConfig
+    network: NetworkConfig
+    training: TrainingConfig
+    warm_start: PhaseConfig
+    prompts: PhaseConfig
+    enhancer: PhaseConfig
+    rounds: dict[str, RoundConfig]
+    promotion: PromotionConfig
+
+    @property
+    def round_names(self) -> tuple[str, ...]:
+        """All rounds in training order, "0" first."""
+        return ("0", *self.rounds)
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and validate ``path``; raises ConfigError with one sentence naming the key and the fix."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file; run this in a folder with a params.yaml") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not readable as YAML ({' '.join(str(error).split())}); fix that line") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: expected keys with values, found {type(raw).__name__}; start from the shipped file")
+    try:
+        params = TypeAdapter(Params).validate_python(raw)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_sentence(error)}") from None
+    _check_chain(path, params)
+    return params
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first fault of ``error`` in plain words; a misspelt key also makes a 'missing' fault, so it goes first."""
+    faults = sorted(error.errors(), key=lambda fault: fault["type"] != "unexpected_keyword_argument")
+    fault = faults[0]
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "unexpected_keyword_argument":
+        known = _known_keys(fault["loc"][:-1])
+        close = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"the keys here are {', '.join(known)}"
+        return f"unknown key '{key}'; {hint}"
+    if fault["type"] in {"missing", "missing_argument"}:
+        return f"key '{key}' is missing; add it"
+    message = fault["msg"][0].lower() + fault["msg"][1:]
+    return f"key '{key}' is {fault['input']!r}, but {message}; correct the value"
+
+
+def _known_keys(location: tuple[Any, ...]) -> list[str]:
+    """Field names of the dataclass that ``location`` (a path of keys into Params) leads to."""
+    kind: Any = Params
+    for part in location:
+        if is_dataclass(kind):
+            kind = get_type_hints(kind).get(str(part), str)
+            kind = next((option for option in get_args(kind) if is_dataclass(option)), kind)
+        else:
+            kind = get_args(kind)[-1] if get_args(kind) else str
+    if get_args(kind) and not is_dataclass(kind):
+        kind = get_args(kind)[-1]
+    return [field.name for field in fields(kind)] if is_dataclass(kind) else []
+
+
+def _check_chain(path: Path, params: Params) -> None:
+    """Every round must start from one that stands before it."""
+    seen = {"0"}
+    for name, round_config in params.rounds.items():
+        if name == "0" or not name.isalnum():
+            raise ConfigError(f"{path}: key 'rounds.{name}' is not usable as a round's name; use \"1\", \"2\", ...")
+        if round_config.previous not in seen:
+            raise ConfigError(
+                f"{path}: key 'rounds.{name}.previous' is '{round_config.previous}', but no round of that name "
+                f"stands before it; use one of {', '.join(sorted(seen))}"
+            )
+        seen.add(name)
