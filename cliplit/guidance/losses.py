@@ -1,0 +1,73 @@
+"""The losses of CLIP-LIT (arXiv 2303.17569), each stated per image, so that the batch size changes none of them.
+
+Notation: Φ(I) unit image features, T = (negative, positive) unit prompt features, s the logit scale,
+P(I) = softmax(s·Φ(I)·T)[negative], the probability that a photo is backlit.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LAYER_WEIGHTS = (1.0, 1.0, 1.0, 1.0, 0.5)
+#: Margins of the rank loss: everything against the backlit photo, and neighbours among the rest.
+FAR_MARGIN = 0.9
+NEAR_MARGIN_ONE_RESULT = 0.2
+NEAR_MARGIN_TWO_RESULTS = 0.1
+
+
+def log_odds(image_features_BD: Tensor, prompts_2D: Tensor, scale: float) -> Tensor:
+    """log P(positive) − log P(negative) = s·Φ(I)·(T[1] − T[0]), B values; does not saturate."""
+    return scale * image_features_BD @ (prompts_2D[1] - prompts_2D[0])
+
+
+def backlit_probability(image_features_BD: Tensor, prompts_2D: Tensor, scale: float) -> Tensor:
+    """P(I), B values in 0..1."""
+    return torch.sigmoid(-log_odds(image_features_BD, prompts_2D, scale))
+
+
+def prompt_cross_entropy(image_features_BD: Tensor, labels_B: Tensor, prompts_2D: Tensor, scale: float) -> Tensor:
+    """Phase A: mean cross-entropy of backlit (label 0) against well-lit (label 1)."""
+    return F.cross_entropy(scale * image_features_BD @ prompts_2D.T, labels_B)
+
+
+def enhancement_loss(image_features_BD: Tensor, prompts_2D: Tensor, scale: float) -> Tensor:
+    """Phase C, the prompt term: mean −log P(positive), which has a gradient where the paper's P saturates."""
+    return F.softplus(-log_odds(image_features_BD, prompts_2D, scale)).mean()
+
+
+def identity_loss(
+    enhanced: list[Tensor], original: list[Tensor], weights: tuple[float, ...] = LAYER_WEIGHTS
+) -> Tensor:
+    """Phases B and C: mean over images of Σ_l α_l·|F_l(y) − F_l(x)|² / |F_l(x)|², over the layers of both lists.
+
+    The paper's loss divides by the number of elements instead; dividing by the energy of the original's features
+    makes one weight mean the same under every model.
+    """
+    total = torch.zeros((), device=enhanced[0].device)
+    for weight, after, before in zip(weights, enhanced, original, strict=True):
+        distance = (after - before).square().flatten(1).mean(1)
+        total = total + weight * (distance / before.square().flatten(1).mean(1).clamp_min(1e-6)).mean()
+    return total
+
+
+def margin_loss(worse_B: Tensor, better_B: Tensor, margin: float) -> Tensor:
+    """R(a, b; m) = mean max(0, m − (P(a) − P(b))): ``worse`` shall look more backlit than ``better`` by ``margin``."""
+    return F.relu(margin - (worse_B - better_B)).mean()
+
+
+def rank_loss(features: list[Tensor], prompts_2D: Tensor, scale: float) -> Tensor:
+    """Phase D. ``features`` BxD of the same crops in order: backlit, earlier results old to new, well-lit.
+
+    One earlier result e:  R(x, w; .9) + R(x, e; .9) + R(e, w; .2).
+    Two, s_old and s_new:  R(x, w; .9) + R(x, s_old; .9) + R(s_old, s_new; .1) + R(s_new, w; .1).
+    """
+    if len(features) not in (3, 4):
+        raise ValueError(f"ranking needs one or two earlier results, not {len(features) - 2}")
+    ranks = [backlit_probability(value, prompts_2D, scale) for value in features]
+    near = NEAR_MARGIN_ONE_RESULT if len(ranks) == 3 else NEAR_MARGIN_TWO_RESULTS
+    loss = margin_loss(ranks[0], ranks[-1], FAR_MARGIN) + margin_loss(ranks[0], ranks[1], FAR_MARGIN)
+    for worse, better in zip(ranks[1:-1], ranks[2:], strict=True):
+        loss = loss + margin_loss(worse, better, near)
+    return loss
