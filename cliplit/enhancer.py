@@ -29,7 +29,7 @@ class Enhancer:
         self.network = network.to(self.device).eval()
 
     @classmethod
-    def load(cls, source: Path | str = CHAMPION, device: str = "auto", project: Path = Path(".")) -> Enhancer:
+    def load(cls, source: Path | str = CHAMPION, device: str = "auto", project: Path = Path()) -> Enhancer:
         """The network in the file ``source``, or the champion of ``project``; raises UserError with the fix."""
         path = _champion(project) if str(source) == CHAMPION else Path(source)
         if not path.is_file():
