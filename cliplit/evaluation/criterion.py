@@ -6,7 +6,7 @@ For a backlit photo x and its enhanced version y
 
 and over all held-out photos
 
-    score = mean over backlit photos of value(x, y) - HARM * mean over well-lit photos w of max(0, 30 dB - PSNR(w, y_w)) / 10
+    score = mean over backlit x of value(x, y) - HARM * mean over well-lit w of max(0, 30 dB - PSNR(w, y_w)) / 10
 
 The first term is the lighting prior's (log, natural). The second and third exist because a prior of light alone likes
 washed-out pictures; the last because a model that relights what was well lit is not wanted. Changing nothing costs
@@ -32,6 +32,11 @@ HARMLESS_DB = 30.0
 
 class ImageEncoder(Protocol):
     """What is needed of a vision-language model here."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        ...
 
     def encode_images(self, image_BCHW: torch.Tensor) -> torch.Tensor:
         """Unit-length features (B x D) of images in 0..1."""
@@ -63,10 +68,9 @@ def score(
     well_lit: Sequence[np.ndarray],
     light: Light,
     vlm: ImageEncoder,
-    device: torch.device | str = "cpu",
 ) -> dict[str, float]:
     """The score and its terms, each a mean over photos (uint8 images, in pairs of equal shape; higher is better)."""
-    judgements = judge(enhanced_backlit, backlit, light, vlm, device)
+    judgements = judge(enhanced_backlit, backlit, light, vlm)
     harm = [metrics.psnr(after, before) for after, before in zip(enhanced_well_lit, well_lit, strict=True)]
     return summary(judgements, harm)
 
@@ -76,19 +80,16 @@ def judge(
     originals: Sequence[np.ndarray],
     light: Light,
     vlm: ImageEncoder,
-    device: torch.device | str = "cpu",
 ) -> list[Judgement]:
     """Each photo's value, in the order given."""
-    levels = light_of(enhanced, light, vlm, device)
+    levels = light_of(enhanced, light, vlm)
     return [_judgement(y, x, level) for y, x, level in zip(enhanced, originals, levels, strict=True)]
 
 
-def light_of(
-    images: Sequence[np.ndarray], light: Light, vlm: ImageEncoder, device: torch.device | str = "cpu"
-) -> list[float]:
+def light_of(images: Sequence[np.ndarray], light: Light, vlm: ImageEncoder) -> list[float]:
     """Log probability of good light of each image; one at a time, because photos differ in size."""
     with torch.inference_mode():
-        return [float(light.log_probability(vlm.encode_images(_tensor(image, device)))[0]) for image in images]
+        return [float(light.log_probability(vlm.encode_images(_tensor(image, vlm.device)))[0]) for image in images]
 
 
 def summary(judgements: Sequence[Judgement], harm_psnr_db: Sequence[float]) -> dict[str, float]:

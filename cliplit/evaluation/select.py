@@ -17,13 +17,12 @@ IDENTITY = "identity"
 
 def run(params: Params, project: Path) -> None:
     """Write artifacts/model/{model.safetensors, choice.json} and artifacts/metrics/select.json."""
-    device = pick_device(params.device)
-    vlm, _ = resolve_models(params.guidance, device)
-    light = NamedLight(vlm, params.guidance.positive_text, params.guidance.bad_light)
+    vlm, _ = resolve_models(params.guidance, pick_device(params.device))
+    light = NamedLight.from_config(vlm, params.guidance)
     backlit, well_lit = held_out(project, "backlit"), held_out(project, "well_lit")
 
     def scored(enhanced_backlit: list, enhanced_well_lit: list) -> dict[str, float]:
-        return criterion.score(enhanced_backlit, backlit.images, enhanced_well_lit, well_lit.images, light, vlm, device)
+        return criterion.score(enhanced_backlit, backlit.images, enhanced_well_lit, well_lit.images, light, vlm)
 
     scores = {IDENTITY: scored(backlit.images, well_lit.images)}
     for name in params.round_names:

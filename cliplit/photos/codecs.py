@@ -22,7 +22,7 @@ from PIL import Image, UnidentifiedImageError, features
 from cliplit.errors import PhotoError
 from cliplit.files import atomic_path
 from cliplit.photos.colour import rgb_profile, to_rgb, to_srgb_pixels
-from cliplit.photos.exif import ORIENTATION, portable_exif, upright_exif
+from cliplit.photos.exif import ORIENTATION, portable_exif, tiff_exif, upright_exif
 
 DEFAULT_MAX_PIXELS = 200_000_000
 Pixels = NDArray[np.uint8]
@@ -113,6 +113,9 @@ def write_photo(photo: Photo, path: Path | str, overwrite: bool = False) -> None
         options["exif"] = photo.exif
     if photo.icc is not None:
         options["icc_profile"] = photo.icc
+    if kind == "TIFF" and photo.exif is not None:
+        # Pillow's compressing TIFF writer refuses EXIF folders, so a TIFF with EXIF is stored uncompressed.
+        options |= {"exif": tiff_exif(photo.exif), "compression": "raw"}
     if kind == "JPEG" and photo.exif is not None and len(photo.exif) > 65533:
         raise PhotoError(path, f"{len(photo.exif) // 1000} kB of EXIF do not fit into a JPEG; write .png or .webp")
     if not overwrite and os.path.lexists(path):
@@ -197,7 +200,7 @@ def _save(path: Path, pixels: Pixels, kind: str, options: dict[str, object]) -> 
         Image.fromarray(np.ascontiguousarray(pixels)).save(encoded, kind, **options)
         with atomic_path(path) as temporary:
             temporary.write_bytes(encoded.getbuffer())
-    except (OSError, ValueError, MemoryError) as error:
+    except Exception as error:  # encoders raise almost any type for metadata that they cannot store
         raise PhotoError(path, _why_not_written(error)) from None
 
 

@@ -42,3 +42,10 @@ def portable_exif(exif: Image.Exif) -> bytes | None:
         if folder := exif.get_ifd(tag):
             kept.get_ifd(tag).update(folder)
     return kept.tobytes() if len(kept) or any(kept.get_ifd(tag) for tag in _SUB_FOLDERS) else None
+
+
+def tiff_exif(exif: bytes) -> bytes | None:
+    """EXIF bytes reduced to what may stand beside a TIFF's own tags."""
+    parsed = Image.Exif()
+    parsed.load(exif)
+    return portable_exif(parsed)

@@ -208,7 +208,7 @@ def _noise(batch: Batch, mask: Tensor, generator: torch.Generator) -> None:
     """Shot and read noise (variance a·x + b in linear light), part of it in blotches, as lifted shadows show it."""
     count, _, height, width = batch.linear.shape
     amount = uniform(generator, count, 0.0, 1.0)
-    deviation = (batch.linear.clamp(0, 1) * _column(0.02 * amount**2) + _column((0.05 * amount) ** 2)).sqrt()
+    deviation = (batch.linear.clamp(0, 1) * _column(0.015 * amount**2) + _column((0.025 * amount) ** 2)).sqrt()
     fine = torch.randn(batch.linear.shape, generator=generator)
     coarse = F.interpolate(torch.randn(count, 3, height // 2, width // 2, generator=generator), size=(height, width))
     grain = torch.where(_column(chosen(generator, count, 0.5)), fine, 0.5 * fine + 0.8 * coarse)

@@ -64,7 +64,7 @@ def _load_folder(folder: Path) -> Tensor:
     """All readable photos of a folder as uint8 N3SS, squeezed to a square as the model will see them."""
     pictures = []
     for path in tqdm(list_photos(folder), desc=f"reading {folder.name}", disable=None):
-        pixels = torch.from_numpy(np.ascontiguousarray(to_srgb(read_photo(path)).pixels)).permute(2, 0, 1)[None]
+        pixels = torch.from_numpy(np.array(to_srgb(read_photo(path)).pixels)).permute(2, 0, 1)[None]
         small = F.interpolate(pixels.float(), size=(_CACHE_SIDE,) * 2, mode="bicubic", antialias=True)
         pictures.append(small.round().clamp(0, 255).to(torch.uint8))
     if len(pictures) < 2 * _HELD_OUT:
