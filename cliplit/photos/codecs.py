@@ -108,14 +108,12 @@ def write_photo(photo: Photo, path: Path | str, overwrite: bool = False) -> None
         raise PhotoError(path, f"the ending '{path.suffix}' names no format that cliplit writes; use one of {known}")
     if kind == "BMP":  # holds neither EXIF nor a profile
         photo = replace(to_srgb(photo), exif=None)
+    exif = tiff_exif(photo.exif) if kind == "TIFF" and photo.exif else photo.exif
     options = dict(_SAVE_OPTIONS[kind])
-    if photo.exif is not None:
-        options["exif"] = photo.exif
-    if photo.icc is not None:
-        options["icc_profile"] = photo.icc
-    if kind == "TIFF" and photo.exif is not None:
-        # Pillow's compressing TIFF writer refuses EXIF folders, so a TIFF with EXIF is stored uncompressed.
-        options |= {"exif": tiff_exif(photo.exif), "compression": "raw"}
+    options |= {"exif": exif} if exif else {}
+    options |= {"icc_profile": photo.icc} if photo.icc else {}
+    if kind == "TIFF" and exif:
+        options["compression"] = "raw"  # Pillow's compressing TIFF writer refuses EXIF folders
     if kind == "JPEG" and photo.exif is not None and len(photo.exif) > 65533:
         raise PhotoError(path, f"{len(photo.exif) // 1000} kB of EXIF do not fit into a JPEG; write .png or .webp")
     if not overwrite and os.path.lexists(path):

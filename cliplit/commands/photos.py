@@ -1,0 +1,40 @@
+"""``cliplit photos import`` and ``cliplit photos demo``."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import click
+
+
+@click.group()
+def photos() -> None:
+    """Import your photos, or render demo photos."""
+    warnings.filterwarnings("ignore", module="PIL")  # what matters about a photo is said in one sentence instead
+
+
+@photos.command("import")
+@click.option("--backlit", required=True, type=click.Path(path_type=Path), help="Folder of photos to relight.")
+@click.option("--well-lit", required=True, type=click.Path(path_type=Path), help="Folder of photos in good light.")
+@click.option("--pairs", type=click.Path(path_type=Path), help="Folder with backlit/ and reference/, equal names.")
+@click.option("--link", is_flag=True, help="Hard-link instead of copying, where the disk allows it.")
+def import_(backlit: Path, well_lit: Path, pairs: Path | None, link: bool) -> None:
+    """Check photos and bring them into data/photos; files that are no photos are named and set aside."""
+    from cliplit.photos.importing import import_photos
+
+    summary = import_photos(backlit, well_lit, pairs, link=link)
+    for _, path, reason in summary.set_aside:
+        click.echo(f"set aside: {path}: {reason}", err=True)
+    click.echo(summary.sentence())
+
+
+@photos.command()
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Other seed, other photos.")
+@click.option("--count", default=60, show_default=True, type=click.IntRange(min=8), help="Photos of each role.")
+@click.option("--pairs", default=12, show_default=True, type=click.IntRange(min=0), help="Pairs with a reference.")
+def demo(seed: int, count: int, pairs: int) -> None:
+    """Render scenes that do not exist into data/photos, so that everything can be tried without photos."""
+    from cliplit.photos.demo import render_demo
+
+    click.echo(render_demo(Path("."), seed=seed, count=count, pairs=pairs))
