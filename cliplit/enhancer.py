@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from cliplit.errors import UserError
@@ -17,6 +18,7 @@ from cliplit.networks.gain import apply_illumination
 from cliplit.photos.codecs import Photo
 
 CHAMPION = "champion"
+LEAST = 32  # px; narrower photos are continued by their edge, because networks pad by reflection
 TILE = 768
 OVERLAP = 64  # twice what the unet sees around a pixel (17 px), so that tiles agree where they are blended
 
@@ -24,8 +26,9 @@ OVERLAP = 64  # twice what the unet sees around a pixel (17 px), so that tiles a
 class Enhancer:
     """Relights photos with one trained network; holds no state between photos, so every photo stands for itself."""
 
-    def __init__(self, network: nn.Module, device: torch.device | str = "cpu") -> None:
+    def __init__(self, network: nn.Module, device: torch.device | str = "cpu", tiled: bool = False) -> None:
         self.device = torch.device(device)
+        self.tiled = tiled  # the unet computes at full resolution, so its memory grows with the photo
         self.network = network.to(self.device).eval()
 
     @classmethod
@@ -35,7 +38,8 @@ class Enhancer:
         if not path.is_file():
             raise UserError(f"{path}: there is no such weights file; train first, or pass --weights FILE")
         chosen = pick_device(device)
-        return cls(load_network(path, chosen), chosen)
+        network, config = load_network(path, chosen)
+        return cls(network, chosen, tiled=config.kind == "unet")
 
     def enhance(self, pixels: np.ndarray, strength: float = 1.0) -> np.ndarray:
         """Relight ``pixels`` (H x W x 3, uint8, sRGB-coded); strength 0 changes nothing, 1 is what was learned.
@@ -61,9 +65,12 @@ class Enhancer:
 
     def illumination(self, image_1CHW: torch.Tensor) -> torch.Tensor:
         """The illumination map (1 x 1 x H x W) of one image, in tiles where the network needs much memory a pixel."""
-        needs_tiles = getattr(self.network, "full_resolution", False) and max(image_1CHW.shape[-2:]) > TILE
-        result: torch.Tensor = _tiled(self.network, image_1CHW) if needs_tiles else self.network(image_1CHW)
-        return result
+        height, width = image_1CHW.shape[-2:]
+        if min(height, width) < LEAST:
+            image_1CHW = F.pad(image_1CHW, (0, max(0, LEAST - width), 0, max(0, LEAST - height)), mode="replicate")
+        in_tiles = self.tiled and max(image_1CHW.shape[-2:]) > TILE
+        result: torch.Tensor = _tiled(self.network, image_1CHW) if in_tiles else self.network(image_1CHW)
+        return result[..., :height, :width]
 
 
 def pick_device(name: str) -> torch.device:

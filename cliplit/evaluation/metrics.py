@@ -16,7 +16,7 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 from skimage.transform import integral_image
 
-from cliplit.photos.codecs import read_photo
+from cliplit.photos.codecs import read_photo, to_srgb
 
 LONG_SIDE = 320
 IDENTICAL_DB = 99.0  # stands for the infinite PSNR of equal images, so that means stay finite
@@ -24,8 +24,8 @@ WINDOW = 8
 
 
 def load(path: Path, long_side: int = LONG_SIDE) -> np.ndarray:
-    """The photo at ``path``, H x W x 3 uint8, no longer than ``long_side``; raises PhotoError."""
-    return fit(read_photo(path).pixels, long_side)
+    """The photo at ``path`` in sRGB, H x W x 3 uint8, no longer than ``long_side``; raises PhotoError."""
+    return fit(to_srgb(read_photo(path)).pixels, long_side)
 
 
 def fit(pixels: np.ndarray, long_side: int = LONG_SIDE) -> np.ndarray:
