@@ -37,4 +37,4 @@ def demo(seed: int, count: int, pairs: int) -> None:
     """Render scenes that do not exist into data/photos, so that everything can be tried without photos."""
     from cliplit.photos.demo import render_demo
 
-    click.echo(render_demo(Path("."), seed=seed, count=count, pairs=pairs))
+    click.echo(render_demo(Path(), seed=seed, count=count, pairs=pairs))

@@ -50,7 +50,7 @@ class _Checked:
 
 
 def import_photos(
-    backlit: Path, well_lit: Path, pairs: Path | None = None, project: Path = Path("."), link: bool = False
+    backlit: Path, well_lit: Path, pairs: Path | None = None, project: Path = Path(), link: bool = False
 ) -> ImportSummary:
     """Import two folders of photos, and pairs if given, into ``project``; importing again changes nothing.
 
