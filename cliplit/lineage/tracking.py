@@ -1,0 +1,333 @@
+"""What a run measured: JSON lines always, MLflow where it can be reached, and never at the cost of the run.
+
+MLflow holds one parent run for each pipeline run and below it one child for each stage that was computed. A stage
+that resumes after a kill gets a new child, which is given the whole curve, the steps before the kill included; the
+child that was cut off is closed as KILLED. CLIPLIT_TRACKING=off leaves MLflow out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+from filelock import FileLock
+
+from cliplit.lineage import mlflow_store as store
+from cliplit.lineage.journal import Journal, Point
+
+_FLUSH_SECONDS = 2.0
+_BATCH = 1000  # metrics that MLflow takes in one call
+_MAX_VALUE = 6000  # characters of a parameter that MLflow stores
+
+
+class Tracker:
+    """Curves, pictures and files of one stage; none of its methods waits for MLflow or raises because of it."""
+
+    def __init__(self, journal: Journal, sink: _RunSink | None) -> None:
+        self._journal = journal
+        self._sink = sink
+        self._buffer: list[Point] = []
+        self._flushed = time.monotonic()
+
+    def metric(self, name: str, value: float, step: int = 0) -> None:
+        """Add one point to the curve ``name``."""
+        self.metrics({name: value}, step)
+
+    def metrics(self, values: dict[str, float], step: int = 0) -> None:
+        """Add one point to each of several curves."""
+        numbers = {name: float(value) for name, value in values.items()}
+        self._buffer += self._journal.append(numbers, step)
+        if time.monotonic() - self._flushed > _FLUSH_SECONDS or len(self._buffer) >= _BATCH:
+            self._flush()
+
+    def image(self, name: str, path: Path) -> None:
+        """Keep the picture at ``path`` under images/``name`` (the suffix is taken from the path)."""
+        target = name if name.endswith(path.suffix) else name + path.suffix
+        if self._sink is not None:
+            self._sink.keep(f"images/{target}", path.read_bytes())
+
+    def text(self, name: str, text: str) -> None:
+        """Keep a text under ``name``."""
+        if self._sink is not None:
+            self._sink.keep(name, text.encode())
+
+    def file(self, path: Path) -> None:
+        """Keep the file at ``path`` under its own name."""
+        if self._sink is not None:
+            self._sink.keep(path.name, path.read_bytes())
+
+    def _flush(self) -> None:
+        points, self._buffer = self._buffer, []
+        self._flushed = time.monotonic()
+        if self._sink is not None and points:
+            self._sink.points(points)
+
+    def _close(self, status: str) -> None:
+        self._buffer += self._journal.close()
+        self._flush()
+        if self._sink is not None:
+            self._sink.close(status)
+
+
+@contextmanager
+def track_stage(stage: str, params: dict[str, Any], project: Path = Path()) -> Iterator[Tracker]:
+    """Track one execution of ``stage``; ``params`` is what it was given, nested as in params.yaml."""
+    dataset = dataset_md5(project) if stage != "curate" else None
+    flat = flatten(params)
+    journal = Journal(
+        project / "work" / stage.replace("@", "-") / "metrics.jsonl",
+        {"stage": stage, "params": flat, "dataset_md5": dataset},
+    )
+    tracker = Tracker(journal, _open_sink(stage, flat, dataset, project))
+    status = "FAILED"
+    try:
+        yield tracker
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        tracker._close(status)
+
+
+def tag_outputs(project: Path, stage: str, md5s: dict[str, str]) -> None:
+    """Tag the newest finished run of ``stage`` with the md5 that DVC gave its outputs ({path: md5}, outputs in order).
+
+    A run that is tagged already is left alone: the outputs then came from the cache, not from that run.
+    """
+
+    def tag() -> None:
+        client = store.make_client(project)
+        run = _newest(client, project, stage)
+        if run is not None:
+            _tag_run(client, run, md5s)
+
+    if md5s and store.exists(project) and _enabled():
+        _bounded(tag, project)
+
+
+def run_url(project: Path, stage: str) -> str | None:
+    """Where a browser finds the newest finished run of ``stage``; None when there is none or MLflow is away."""
+    found: list[str] = []
+
+    def look() -> None:
+        run = _newest(store.make_client(project), project, stage)
+        if run is not None:
+            found.append(f"/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}")
+
+    if store.exists(project) and _enabled():
+        _bounded(look, project)
+    return store.ui_address(project) + found[0] if found else None
+
+
+def dataset_md5(project: Path) -> str | None:
+    """The md5 of the curated dataset in dvc.lock: it stands for the photos that a model learned from."""
+    return store.locked_outputs(project, "curate").get("artifacts/dataset")
+
+
+def pipeline_run() -> tuple[str, str]:
+    """(key, kind) of the pipeline run that this process belongs to: Dagster's run id, or the `dvc` above us."""
+    if key := os.environ.get("CLIPLIT_PIPELINE_RUN"):
+        return key, "dagster"
+    own = psutil.Process()
+    for process in own.parents():
+        try:
+            words = process.cmdline()[:4]
+            if any(Path(word).name in {"dvc", "dvc.exe"} for word in words):
+                return f"dvc-{process.pid}-{int(process.create_time())}", "dvc"
+        except psutil.Error:
+            continue
+    return f"stage-{own.pid}-{int(own.create_time())}", "stage"
+
+
+def flatten(params: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one with dotted keys; lists stay values."""
+    flat: dict[str, Any] = {}
+    for name, value in params.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+class _RunSink:
+    """The MLflow side of a tracker; every call goes through a worker thread and is dropped after a problem."""
+
+    def __init__(self, stage: str, flat: dict[str, Any], dataset: str | None, project: Path) -> None:
+        self._stage, self._flat, self._dataset, self._project = stage, flat, dataset, project
+        self._client: Any = None
+        self._run: Any = None
+        self._parent: Any = None
+        self._warned = False
+        self._worker = store.Worker(store.patience(project))
+        self._worker.submit(self._start)
+
+    def points(self, points: list[Point]) -> None:
+        """Send points, as many in a call as MLflow takes."""
+        self._submit(lambda: self._send(points))
+
+    def keep(self, name: str, data: bytes) -> None:
+        """Keep ``data`` as the artifact ``name``."""
+        self._submit(lambda: self._keep(name, data))
+
+    def close(self, status: str) -> None:
+        """End the run and wait for what is queued, for a bounded time."""
+        self._submit(lambda: self._end(status))
+        self._worker.finish()
+        self._complain()
+
+    def _submit(self, call: Callable[[], None]) -> None:
+        self._worker.submit(call)
+        self._complain()
+
+    def _complain(self) -> None:
+        if self._worker.problem and not self._warned:
+            self._warned = True
+            _warn(self._worker.problem)
+
+    def _start(self) -> None:
+        self._client = client = store.make_client(self._project)
+        experiment = store.experiment_id(client, self._project)
+        _close_abandoned(client, experiment, self._stage)
+        self._parent = _parent_run(client, experiment, self._project)
+        client.update_run(self._parent.info.run_id, status="RUNNING")
+        _tag_earlier_stages(client, experiment, self._project, self._parent.info.run_id)
+        tags = _tags(self._project, self._dataset) | {
+            "mlflow.parentRunId": self._parent.info.run_id,
+            "cliplit.stage": self._stage,
+            "cliplit.process": _process_name(),
+            "cliplit.params": hashlib.md5(json.dumps(self._flat, sort_keys=True, default=str).encode()).hexdigest(),
+        }
+        self._run = client.create_run(experiment, run_name=self._stage, tags=tags)
+        from mlflow.entities import Param
+
+        params = [Param(name, str(value)[:_MAX_VALUE]) for name, value in self._flat.items()]
+        for start in range(0, len(params), 100):
+            client.log_batch(self._run.info.run_id, params=params[start : start + 100])
+
+    def _send(self, points: list[Point]) -> None:
+        from mlflow.entities import Metric
+
+        metrics = [Metric(name, value, int(when * 1000), step) for name, value, step, when in points]
+        for start in range(0, len(metrics), _BATCH):
+            self._client.log_batch(self._run.info.run_id, metrics=metrics[start : start + _BATCH])
+
+    def _keep(self, name: str, data: bytes) -> None:
+        import tempfile
+
+        target = Path(name)
+        with tempfile.TemporaryDirectory() as folder:
+            local = Path(folder) / target.name
+            local.write_bytes(data)
+            inside = None if target.parent == Path() else target.parent.as_posix()
+            self._client.log_artifact(self._run.info.run_id, str(local), inside)
+
+    def _end(self, status: str) -> None:
+        self._client.set_terminated(self._run.info.run_id, status)
+        self._client.set_terminated(self._parent.info.run_id, status)
+
+
+def _open_sink(stage: str, flat: dict[str, Any], dataset: str | None, project: Path) -> _RunSink | None:
+    if not _enabled():
+        return None
+    try:
+        store.prepare()  # here, not in the thread: two threads importing at once can see half-made modules
+        return _RunSink(stage, flat, dataset, project)
+    except Exception as error:
+        _warn(str(error))
+        return None
+
+
+def _warn(problem: str) -> None:
+    store.log.warning("MLflow is not tracking this run: %s; the curves are in work/ all the same.", problem.rstrip("."))
+
+
+def _enabled() -> bool:
+    return os.environ.get("CLIPLIT_TRACKING", "").lower() not in {"off", "0", "false", "no"}
+
+
+def _bounded(call: Callable[[], None], project: Path) -> None:
+    """Run ``call`` for a bounded time; a problem is one warning."""
+    store.prepare()
+    worker = store.Worker(store.patience(project))
+    worker.submit(call)
+    worker.finish()
+    if worker.problem:
+        store.log.warning("MLflow could not be asked: %s.", worker.problem.rstrip("."))
+
+
+def _tags(project: Path, dataset: str | None) -> dict[str, str]:
+    commit = store.git_commit(project)
+    tags = {"cliplit.dataset_md5": dataset, "mlflow.source.git.commit": commit, "cliplit.git_commit": commit}
+    return {name: value for name, value in tags.items() if value}
+
+
+def _parent_run(client: Any, experiment: str, project: Path) -> Any:
+    """The parent run of this pipeline run, found by its tag or created."""
+    key, kind = pipeline_run()
+    (project / "work").mkdir(parents=True, exist_ok=True)
+    with FileLock(project / "work" / "tracking.lock", timeout=10):
+        found = client.search_runs([experiment], f"tags.`cliplit.pipeline_run` = '{key}'", max_results=1)
+        if found:
+            return found[0]
+        started = time.strftime("%Y-%m-%d %H:%M:%S")
+        tags = _tags(project, None) | {"cliplit.pipeline_run": key, "cliplit.started_by": kind}
+        return client.create_run(experiment, run_name=f"pipeline {started}", tags=tags)
+
+
+def _newest(client: Any, project: Path, stage: str) -> Any:
+    found = client.search_runs(
+        [store.experiment_id(client, project)],
+        f"tags.`cliplit.stage` = '{stage}' and attributes.status = 'FINISHED'",
+        max_results=1,
+        order_by=["attributes.start_time DESC"],
+    )
+    return found[0] if found else None
+
+
+def _tag_run(client: Any, run: Any, md5s: dict[str, str]) -> None:
+    if "dvc.md5" in run.data.tags:
+        return
+    for path, md5 in md5s.items():
+        client.set_tag(run.info.run_id, f"dvc.md5.{path.replace('@', '-')}", md5)
+    client.set_tag(run.info.run_id, "dvc.md5", next(iter(md5s.values())))
+
+
+def _tag_earlier_stages(client: Any, experiment: str, project: Path, parent: str) -> None:
+    """Give the finished stages of this pipeline run their md5s: under plain `dvc repro` nobody else does."""
+    for run in client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'", max_results=100):
+        md5s = store.locked_outputs(project, run.data.tags.get("cliplit.stage", ""))
+        written = (project / "dvc.lock").stat().st_mtime * 1000 if md5s else 0
+        if run.info.status == "FINISHED" and md5s and written >= run.info.end_time:
+            _tag_run(client, run, md5s)
+
+
+def _process_name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{int(psutil.Process().create_time())}"
+
+
+def _close_abandoned(client: Any, experiment: str, stage: str) -> None:
+    """Runs of ``stage`` whose process on this machine is gone end as KILLED, they would show as running for ever."""
+    host = socket.gethostname()
+    query = f"tags.`cliplit.stage` = '{stage}' and attributes.status = 'RUNNING'"
+    for run in client.search_runs([experiment], query, max_results=100):
+        name, _, process = run.data.tags.get("cliplit.process", "").partition(":")
+        pid, _, started = process.partition(":")
+        if name == host and pid.isdigit() and not _alive(int(pid), started):
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _alive(pid: int, started: str) -> bool:
+    try:
+        return str(int(psutil.Process(pid).create_time())) == started
+    except psutil.Error:
+        return False
