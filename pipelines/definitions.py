@@ -1,0 +1,29 @@
+"""Everything Dagster shows and runs; the graph itself is read from dvc.yaml."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from assets.checks import stage_checks
+from assets.models import model_assets
+from assets.project import project_folder
+from assets.sources import source_assets
+from assets.stages import stage_assets
+from cliplit.lineage import dvc
+from pipelines.jobs import JOBS
+
+
+def build() -> dg.Definitions:
+    """The definitions of the project folder (see assets.project.project_folder)."""
+    project = project_folder()
+    found = dvc.stages(project)
+    return dg.Definitions(
+        assets=[*source_assets(project, found), *stage_assets(project, found), *model_assets(project)],
+        asset_checks=stage_checks(project, found),
+        jobs=JOBS,
+        # Stages run in processes of their own anyway, one at a time.
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build()
