@@ -103,10 +103,8 @@ def pairs_table(pairs: Sequence[tuple[str, Path, Path]], enhancer: Enhancer, tar
 def figures(table: pd.DataFrame) -> dict[str, float]:
     """Flat figures: ``score`` first of all, and for every mean NAME also NAME_low, NAME_high (95 %) and NAME_n."""
     backlit, well_lit, pairs = (table[table["set"] == name] for name in ("backlit", "well_lit", "pairs"))
-    judgements = [
-        criterion.Judgement(row.light_after, row.structure, row.clipping_growth, row.value_after)
-        for row in backlit.itertuples()
-    ]
+    columns = (backlit[name].astype(float) for name in ("light_after", "structure", "clipping_growth", "value_after"))
+    judgements = [criterion.Judgement(*values) for values in zip(*columns, strict=True)]
     terms = criterion.summary(judgements, list(well_lit["harm_psnr_db"]))
     untouched = float(backlit["value_before"].mean())
     flat = {"score": terms["score"], "score_identity": untouched, "score_gain": terms["score"] - untouched}

@@ -35,7 +35,7 @@ def fit(pixels: np.ndarray, long_side: int = LONG_SIDE) -> np.ndarray:
         return pixels
     scale = long_side / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+    return np.array(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
