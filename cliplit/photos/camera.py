@@ -1,4 +1,4 @@
-"""A virtual camera: linear radiance in, an 8-bit sRGB photo out, with what real exposures do to it on the way."""
+"""A virtual camera: linear radiance in, an 8-bit sRGB photo out, with noise, flare, clipping and a picture style."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class Camera:
     flare: float
     vignette: float
     white_balance: tuple[float, float, float]
+    contrast: float
+    saturation: float
 
     @classmethod
     def draw(cls, rng: np.random.Generator, clean: bool = False) -> Camera:
@@ -34,6 +36,8 @@ class Camera:
             flare=float(rng.uniform(0.0, 0.004) if clean else rng.uniform(0.002, 0.015)),
             vignette=float(rng.uniform(0.0, 0.2)),
             white_balance=(float(red), 1.0, float(blue)),
+            contrast=float(rng.uniform(0.15, 0.3) if clean else rng.uniform(0.1, 0.6)),
+            saturation=float(rng.uniform(1.1, 1.2) if clean else rng.uniform(1.0, 1.4)),
         )
 
 
@@ -67,11 +71,15 @@ def expose(radiance: Array, exposure: float, camera: Camera, rng: np.random.Gene
     signal = gaussian_filter(signal, (0.55, 0.55, 0))
     deviation = np.sqrt(np.maximum(signal, 0) * camera.full_well + camera.read_noise**2) / camera.full_well
     signal = signal + deviation.astype(np.float32) * rng.standard_normal(signal.shape).astype(np.float32)
-    return _srgb(np.minimum(signal, 1.0) * np.array(camera.white_balance, np.float32))
-
-
-def _srgb(linear: Array) -> NDArray[np.uint8]:
-    """The sRGB transfer curve (IEC 61966-2-1), rounded to 8 bits."""
-    linear = np.clip(linear, 0, 1)
-    coded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055)
+    signal = np.minimum(signal, 1.0) * np.array(camera.white_balance, np.float32)
+    grey = luminance(signal)[..., None]
+    coded = _srgb_curve(grey + (signal - grey) * np.float32(camera.saturation))
+    coded += np.float32(camera.contrast) * (coded * coded * (3 - 2 * coded) - coded)
     return (coded * 255 + 0.5).astype(np.uint8)
+
+
+def _srgb_curve(linear: Array) -> Array:
+    """The sRGB transfer curve (IEC 61966-2-1): linear, clipped to 0..1 -> coded 0..1."""
+    linear = np.clip(linear, 0, 1)
+    high = 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055
+    return np.where(linear <= 0.0031308, 12.92 * linear, high).astype(np.float32)

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 Array = NDArray[np.float32]
 Colour = tuple[float, float, float]
 
 
-def smoothstep(values: Any, low: float, high: float) -> Array:
+def smoothstep(values: Any, low: Any, high: Any) -> Array:
     """0 below ``low``, 1 above ``high``, smooth between; ``low`` > ``high`` turns it round."""
     t = np.clip((values - np.float32(low)) / np.float32(high - low), 0, 1)
     result: Array = (t * t * (3 - 2 * t)).astype(np.float32)
@@ -26,10 +27,10 @@ def smoothstep(values: Any, low: float, high: float) -> Array:
 def noise(
     rng: np.random.Generator, shape: tuple[int, int], beta: float, stretch: tuple[float, float] = (1, 1)
 ) -> Array:
-    """Noise in 0..1 with a power spectrum of 1/f**beta; ``stretch`` > 1 draws it out along (y, x)."""
+    """Noise in 0..1 with a power spectrum of 1/f**beta; ``stretch`` > 1 draws it out along (x, y)."""
     spectrum = np.fft.rfft2(rng.standard_normal(shape).astype(np.float32))
-    down = np.fft.fftfreq(shape[0])[:, None] * stretch[0]
-    right = np.fft.rfftfreq(shape[1])[None, :] * stretch[1]
+    down = np.fft.fftfreq(shape[0])[:, None] * stretch[1]
+    right = np.fft.rfftfreq(shape[1])[None, :] * stretch[0]
     frequency = np.hypot(down, right)
     frequency[0, 0] = np.inf
     field = np.fft.irfft2(spectrum * np.maximum(frequency, 1 / max(shape)) ** (-beta / 2), s=shape)
@@ -40,7 +41,7 @@ def noise(
 
 def ridge(rng: np.random.Generator, width: int, roughness: float) -> Array:
     """A skyline: one noise value in 0..1 for each column; ``roughness`` near 0 is smooth, near 1 jagged."""
-    return noise(rng, (2, width), 3.6 - 2.0 * roughness, (0.0, 1.0))[0]
+    return noise(rng, (2, width), 3.6 - 2.0 * roughness, (1.0, 0.0))[0]
 
 
 @dataclass
@@ -87,7 +88,8 @@ class Canvas:
 
     def glow(self, x: float, y: float, radius: float) -> Array:
         """Light around a point: 1 there, a half at ``radius``, never quite 0."""
-        return 1 / (1 + ((self.x - x) ** 2 + (self.y - y) ** 2) / np.float32(radius * radius))
+        squared: Array = ((self.x - np.float32(x)) ** 2 + (self.y - np.float32(y)) ** 2) / np.float32(radius * radius)
+        return (1 / (1 + squared)).astype(np.float32)
 
     def stroke(self, start: tuple[float, float], end: tuple[float, float], wide: float, thin: float) -> Array:
         """Mask of a straight stroke that narrows from ``wide`` to ``thin`` (half widths)."""
@@ -96,6 +98,12 @@ class Canvas:
         along = np.clip(along, 0, 1)
         distance = np.hypot(self.x - start[0] - along * dx, self.y - start[1] - along * dy)
         return smoothstep(wide + (thin - wide) * along - distance, -self.pixel, self.pixel)
+
+    def defocus(self, sigma: float) -> None:
+        """Blur what is painted so far by ``sigma`` pixels, as a lens does that is focused on what comes next."""
+        self.light = gaussian_filter(self.albedo * self.light, (sigma, sigma, 0))
+        self.albedo = gaussian_filter(self.albedo, (sigma, sigma, 0))
+        self.light /= np.maximum(self.albedo, 1e-3)
 
     def radiance(self, compress: float = 1.0) -> Array:
         """Linear radiance HxWx3; ``compress`` < 1 relights the scene, as its light to that power."""
@@ -110,8 +118,8 @@ class Canvas:
 
 def tint(rng: np.random.Generator, colour: Colour, amount: float = 0.06) -> Array:
     """``colour`` varied a little, still in 0..1."""
-    varied = np.array(colour, np.float32) * np.exp(rng.normal(0, amount * 2)) + rng.normal(0, amount, 3)
-    result: Array = np.clip(varied, 0.02, 0.95).astype(np.float32)
+    varied = np.array(colour, np.float32) * np.exp(rng.normal(0, amount * 2) + rng.normal(0, amount * 1.6, 3))
+    result: Array = np.clip(varied, 0.01, 0.95).astype(np.float32)
     return result
 
 

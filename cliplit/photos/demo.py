@@ -22,9 +22,7 @@ def render_photo(role: str, seed: int, index: int) -> NDArray[np.uint8]:
     """Demo photo ``index`` of ``role``, uint8 HxWx3; equal arguments give equal bytes."""
     rng = np.random.default_rng([seed, _STREAMS[role], index])
     radiance = render_scene(rng, index, backlit=role == "backlit").radiance()
-    exposure = (
-        _backlit_exposure(radiance, rng) if role == "backlit" else meter_average(radiance, rng.uniform(0.16, 0.25))
-    )
+    exposure = _backlit_exposure(radiance, rng) if role == "backlit" else meter_average(radiance, rng.uniform(0.2, 0.3))
     return expose(radiance, exposure, Camera.draw(rng), rng)
 
 
@@ -34,7 +32,7 @@ def render_pair(seed: int, index: int) -> tuple[NDArray[np.uint8], NDArray[np.ui
     canvas = render_scene(rng, index, backlit=True)
     radiance, relit = canvas.radiance(), canvas.radiance(_RELIT)
     backlit = expose(radiance, _backlit_exposure(radiance, rng), Camera.draw(rng), rng)
-    return backlit, expose(relit, meter_average(relit, 0.2), Camera.draw(rng, clean=True), rng)
+    return backlit, expose(relit, meter_average(relit, 0.22), Camera.draw(rng, clean=True), rng)
 
 
 def render_demo(project: Path, seed: int = 0, count: int = 60, pairs: int = 12) -> str:

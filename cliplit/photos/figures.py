@@ -23,9 +23,17 @@ HAIR: tuple[Colour, ...] = (
     (0.32, 0.30, 0.29),
 )
 CLOTH: tuple[Colour, ...] = (
-    (0.55, 0.08, 0.08), (0.08, 0.16, 0.45), (0.10, 0.35, 0.16), (0.70, 0.55, 0.12), (0.60, 0.60, 0.62),
-    (0.35, 0.12, 0.38), (0.10, 0.42, 0.46), (0.75, 0.36, 0.12), (0.10, 0.10, 0.12), (0.72, 0.40, 0.50),
-)  # fmt: skip
+    (0.55, 0.08, 0.08),
+    (0.08, 0.16, 0.45),
+    (0.10, 0.35, 0.16),
+    (0.70, 0.55, 0.12),
+    (0.60, 0.60, 0.62),
+    (0.35, 0.12, 0.38),
+    (0.10, 0.42, 0.46),
+    (0.75, 0.36, 0.12),
+    (0.10, 0.10, 0.12),
+    (0.72, 0.40, 0.50),
+)
 PLASTER: tuple[Colour, ...] = (
     (0.62, 0.54, 0.42),
     (0.50, 0.30, 0.22),
@@ -58,7 +66,7 @@ def sky(canvas: Canvas, horizon: float, level: float, kind: str, sun: bool) -> t
     cover = rng.uniform(0.42, 0.68)
     clouds = smoothstep(canvas.noise(3.1, (wide, 1.0)), cover, cover + 0.22) * rng.uniform(0.4, 1.0)
     relief = 0.72 + 0.5 * canvas.noise(3.0, (wide, 1.0))
-    canvas.paint(np.ones_like(canvas.x), np.clip(mixed(colour, (0, 0, 0), clouds * 0), 0, 1), level)
+    canvas.paint(np.ones_like(canvas.x), colour, level)
     canvas.paint(clouds, np.clip(np.array(cloud, np.float32) * relief[..., None], 0, 1), level * rng.uniform(0.9, 1.5))
     place = (float(rng.uniform(0.15, 0.85) * canvas.right), float(horizon * rng.uniform(0.25, 0.9)))
     if sun:
@@ -82,8 +90,11 @@ def hills(canvas: Canvas, horizon: float, light: float, far_light: float, layers
         grain = canvas.noise(1.4) * 0.7 + canvas.noise(2.6) * 0.6
         colour = tint(rng, base, 0.03) * (0.45 + grain[..., None])
         haze = (1 - nearness) ** 1.5 * 0.75
-        canvas.paint(canvas.below(line), colour * (1 - haze) + haze * np.array((0.5, 0.58, 0.68), np.float32),
-                     light * (1 - haze) + far_light * 0.55 * haze)  # fmt: skip
+        canvas.paint(
+            canvas.below(line),
+            colour * (1 - haze) + haze * np.array((0.5, 0.58, 0.68), np.float32),
+            light * (1 - haze) + far_light * 0.55 * haze,
+        )
 
 
 def ground(canvas: Canvas, horizon: float, light: float, kind: str) -> None:
@@ -93,8 +104,11 @@ def ground(canvas: Canvas, horizon: float, light: float, kind: str) -> None:
     near = smoothstep(depth, 0, canvas.bottom - horizon + 1e-3)
     fine, coarse = canvas.noise(0.6), canvas.noise(2.2, (2.5, 1.0))
     base: dict[str, Colour] = {
-        "grass": (0.17, 0.30, 0.07), "sand": (0.56, 0.46, 0.30), "stone": (0.36, 0.34, 0.32), "paving": (0.42, 0.39, 0.36)
-    }  # fmt: skip
+        "grass": (0.17, 0.30, 0.07),
+        "sand": (0.56, 0.46, 0.30),
+        "stone": (0.36, 0.34, 0.32),
+        "paving": (0.42, 0.39, 0.36),
+    }
     texture = 0.55 + 0.5 * coarse + (fine - 0.5) * (0.5 + 0.9 * near)
     if kind == "paving":
         across = (canvas.x - canvas.right / 2) / depth * 2.4
@@ -109,11 +123,12 @@ def tree(canvas: Canvas, x: float, base: float, size: float, light: float, backl
     rng = canvas.rng
     bark = tint(rng, (0.20, 0.13, 0.08), 0.02) * (0.5 + canvas.noise(1.2, (0.3, 2.0)))[..., None]
     top = base - size * 0.55
+    canvas.albedo *= 1 - 0.45 * canvas.ellipse(x + 0.1 * size, base, 0.32 * size, 0.04 * size)[..., None]
     canvas.paint(canvas.stroke((x, base), (x + rng.normal(0, 0.02), top), 0.035 * size, 0.02 * size), bark, light)
-    for _ in range(5):
+    conifer = rng.random() < 0.25
+    for _ in range(0 if conifer else 5):
         end = (x + rng.normal(0, 0.2) * size, top - rng.uniform(0.05, 0.35) * size)
         canvas.paint(canvas.stroke((x, top + 0.1 * size), end, 0.014 * size, 0.004 * size), bark, light)
-    conifer = rng.random() < 0.25
     field, lit = np.full_like(canvas.x, -1), np.zeros_like(canvas.x)
     for k in range(14):
         t = k / 13
@@ -131,6 +146,7 @@ def tree(canvas: Canvas, x: float, base: float, size: float, light: float, backl
         np.maximum(field, blob, out=field)
     leaves = canvas.noise(0.9)
     mask = smoothstep(field + (leaves - 0.5) * 1.9 + (canvas.noise(2.0) - 0.5), 0.02, 0.22)
+    mask *= smoothstep(field, -0.5, -0.3)
     hue: Colour = pick(rng, ((0.13, 0.30, 0.06), (0.22, 0.32, 0.07), (0.09, 0.22, 0.08), (0.48, 0.26, 0.05)))
     colour = tint(rng, hue, 0.025) * (0.35 + 0.9 * lit + 0.9 * (leaves - 0.35))[..., None]
     through = np.clip(0.35 - field, 0, 0.35) * backlight
@@ -215,7 +231,7 @@ def person(canvas: Canvas, x: float, y: float, r: float, light: float, rim: floa
     face = skin * shade[..., None] * (1 + cheeks[..., None] * np.array((0.10, -0.06, -0.05), np.float32))
     edge = canvas.pixel / np.float32(r)
     mask = smoothstep(1 - distance, -edge, edge)
-    canvas.paint(mask, face * (0.94 + 0.12 * canvas.noise(1.0))[..., None], light + rim * (1 - depth) ** 3)
+    canvas.paint(mask, face * (0.94 + 0.12 * canvas.noise(1.0))[..., None], light + 0.6 * rim * (1 - depth) ** 6)
     for eye in (-0.38, 0.38):
         canvas.paint(canvas.ellipse(x + eye * r, y - 0.1 * r, 0.17 * r, 0.085 * r), (0.72, 0.70, 0.68), light)
         iris = tint(rng, (0.16, 0.11, 0.07), 0.02)

@@ -8,8 +8,19 @@ import numpy as np
 
 from cliplit.photos.canvas import Canvas, mixed, smoothstep, tint
 from cliplit.photos.figures import (
-    CLOTH, PLASTER, SKIES, bricks, building, ground, hills, person, pick, plaster, sky, tree,
-)  # fmt: skip
+    CLOTH,
+    PLASTER,
+    SKIES,
+    bricks,
+    building,
+    ground,
+    hills,
+    person,
+    pick,
+    plaster,
+    sky,
+    tree,
+)
 
 LONG_SIDES = (384, 416, 448, 480)
 ASPECTS = (3 / 4, 2 / 3, 4 / 5, 9 / 16)
@@ -56,6 +67,7 @@ def portrait(canvas: Canvas, backlit: bool) -> None:
                 canvas, left, left + rng.uniform(0.15, 0.25), top, canvas.bottom, light * 1.5 if backlit else light, 0
             )
     ground(canvas, horizon + 0.05, light, pick(rng, ("grass", "sand", "paving")))
+    canvas.defocus(rng.uniform(0.6, 3.0))
     _people(canvas, light, level if backlit else 0)
 
 
@@ -63,6 +75,7 @@ def window_portrait(canvas: Canvas, backlit: bool) -> None:
     """People in a room, before a window."""
     _room_with_window(canvas, backlit)
     light = _indoor_light(canvas, backlit)
+    canvas.defocus(canvas.rng.uniform(0.5, 2.0))
     _people(canvas, light, 0.35 if backlit else 0)
 
 
@@ -180,10 +193,14 @@ def archway(canvas: Canvas, backlit: bool) -> None:
     rim = 1 - 0.45 * smoothstep(reach, 1.2, 1.12)
     canvas.paint(1 - arch, wall * rim[..., None], spill)
     floor = canvas.below(foot)
-    canvas.paint(floor, tint(rng, (0.36, 0.33, 0.30), 0.03) * (0.4 + 1.1 * canvas.noise(1.4, (2, 1)))[..., None],
-                 light * (1 + 2.0 * canvas.glow(x, foot, 0.15)) if backlit else light)  # fmt: skip
+    canvas.paint(
+        floor,
+        tint(rng, (0.36, 0.33, 0.30), 0.03) * (0.4 + 1.1 * canvas.noise(1.4, (2, 1)))[..., None],
+        light * (1 + 2.0 * canvas.glow(x, foot, 0.15)) if backlit else light,
+    )
     if rng.random() < 0.6:
-        person(canvas, x + rng.normal(0, 0.4) * wide, foot - 0.22, 0.045, light, 0.4 * level if backlit else 0)
+        r = rng.uniform(0.07, 0.12)
+        person(canvas, x + rng.normal(0, 0.4) * wide, canvas.bottom - 3.4 * r, r, light, 0.4 * level if backlit else 0)
 
 
 def lake(canvas: Canvas, backlit: bool) -> None:
@@ -214,13 +231,28 @@ def lake(canvas: Canvas, backlit: bool) -> None:
         light,
     )
     for _ in range(int(rng.integers(1, 3))):
-        tree(canvas, rng.choice((0.08, 0.9)) * canvas.right + rng.normal(0, 0.05), canvas.bottom - 0.03, rng.uniform(0.4, 0.75), light,
-             level if backlit else 0)  # fmt: skip
+        tree(
+            canvas,
+            rng.choice((0.08, 0.9)) * canvas.right + rng.normal(0, 0.05),
+            canvas.bottom - 0.03,
+            rng.uniform(0.4, 0.75),
+            light,
+            level if backlit else 0,
+        )
 
 
 COMPOSERS: tuple[Callable[[Canvas, bool], None], ...] = (
-    portrait, landscape, window_portrait, street, forest, room, archway, lake, still_life, night_street,
-)  # fmt: skip
+    portrait,
+    landscape,
+    window_portrait,
+    street,
+    forest,
+    room,
+    archway,
+    lake,
+    still_life,
+    night_street,
+)
 
 
 def _outdoor(canvas: Canvas, backlit: bool) -> tuple[float, float]:
@@ -281,8 +313,11 @@ def _room_with_window(canvas: Canvas, backlit: bool) -> None:
     if rng.random() < 0.6:
         x = canvas.right * rng.uniform(0.05, 0.85)
         canvas.paint(canvas.box(x, 0.7 * sill, x + 0.11, 0.7 * sill + 0.09) * (1 - openings), (0.25, 0.16, 0.08), light)
-        canvas.paint(canvas.box(x + 0.01, 0.7 * sill + 0.01, x + 0.1, 0.7 * sill + 0.08) * (1 - openings),
-                     mixed(tint(rng, pick(rng, CLOTH)), tint(rng, pick(rng, CLOTH)), canvas.noise(2.4)), light)  # fmt: skip
+        canvas.paint(
+            canvas.box(x + 0.01, 0.7 * sill + 0.01, x + 0.1, 0.7 * sill + 0.08) * (1 - openings),
+            mixed(tint(rng, pick(rng, CLOTH)), tint(rng, pick(rng, CLOTH)), canvas.noise(2.4)),
+            light,
+        )
 
 
 def _mullions(canvas: Canvas, left: float, top: float, right: float, bottom: float, light: float) -> None:
@@ -301,9 +336,9 @@ def _people(canvas: Canvas, light: float, rim: float) -> None:
     rng = canvas.rng
     count = int(rng.choice((1, 1, 2, 3)))
     for k in range(count):
-        r = min(canvas.right / count, canvas.bottom) * rng.uniform(0.13, 0.2)
+        r = float(np.clip(canvas.right / count * rng.uniform(0.17, 0.24), 0.05, 0.17 * canvas.bottom))
         x = canvas.right * (k + 0.5) / count + rng.normal(0, 0.03)
-        person(canvas, x, canvas.bottom - r * rng.uniform(2.6, 4.0), r, light, rim)
+        person(canvas, x, canvas.bottom - r * rng.uniform(2.8, 4.2), r, light, rim)
 
 
 def _walkers(canvas: Canvas, horizon: float, light: float) -> None:
