@@ -131,7 +131,9 @@ def _train(backlit: Tensor, well_lit: Tensor, config: PretrainConfig) -> open_cl
             bar.set_postfix(loss=f"{loss.item():.3f}")
             if bar.disable:
                 print(f"step {step} loss {loss.item():.4f}", flush=True)
-    averaged: open_clip.CLIP = average.module
+    # A fresh model, because averaging turned the minus infinities of the causal mask, a buffer, into NaN.
+    averaged = open_clip.CLIP(**architecture)
+    averaged.load_state_dict(average.module.state_dict())
     with torch.no_grad():
         averaged.logit_scale.clamp_(max=float(np.log(50.0)))
     return averaged.eval()
