@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 
 from cliplit.errors import UserError
 from cliplit.photos.codecs import read_photo
+from cliplit.photos.curate import load_manifest
 
 DATASET = Path("artifacts/dataset")
 _CACHE_BYTES = 1 << 30
@@ -68,9 +68,8 @@ class Dataset:
 
 def read_manifest(project: Path) -> list[PhotoRow]:
     """All photos of the dataset, sorted by name; raises UserError when the stage curate has not run."""
-    path = require(project / DATASET / "manifest.csv", "curate")
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = [PhotoRow(row["photo"], row["role"], row["split"]) for row in csv.DictReader(file)]
+    table = load_manifest(project)
+    rows = [PhotoRow(*map(str, line)) for line in table[["photo", "role", "split"]].itertuples(index=False)]
     return sorted(rows, key=lambda row: row.photo)
 
 
