@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from cliplit.config import NetworkConfig
 from cliplit.enhancer import Enhancer
 from cliplit.networks import build_network, save_network

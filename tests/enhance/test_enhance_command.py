@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cliplit.cli import main
 from PIL import Image, ImageCms
+
+from cliplit.cli import main
 
 
 @pytest.fixture

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-import cliplit.enhancer as module
 import numpy as np
 import pytest
 import torch
+
+import cliplit.enhancer as module
 from cliplit.config import NetworkConfig
 from cliplit.enhancer import Enhancer, pick_device
 from cliplit.errors import UserError
