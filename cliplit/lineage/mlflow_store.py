@@ -110,14 +110,28 @@ def git_commit(project: Path) -> str | None:
     return found.stdout.strip() or None if found.returncode == 0 else None
 
 
+def locked(project: Path, stage: str, kind: str) -> dict[str, str]:
+    """{path: md5} of the "deps" or "outs" of ``stage`` in dvc.lock; empty where the stage has not been run."""
+    return {row["path"]: row["md5"] for row in _lock(project).get(stage, {}).get(kind, []) if "md5" in row}
+
+
 def locked_outputs(project: Path, stage: str) -> dict[str, str]:
-    """{output path: md5} of ``stage`` in dvc.lock; empty where the stage has not been run."""
+    """{output path: md5} of ``stage`` in dvc.lock."""
+    return locked(project, stage, "outs")
+
+
+def all_locked_outputs(project: Path) -> list[tuple[str, str, str]]:
+    """(stage, output path, md5) of everything in dvc.lock."""
+    return [(stage, *out) for stage in _lock(project) for out in locked_outputs(project, stage).items()]
+
+
+def _lock(project: Path) -> dict[str, Any]:
     try:
         lock = yaml.safe_load((project / "dvc.lock").read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError):
         return {}
-    outputs = lock.get("stages", {}).get(stage, {}).get("outs", [])
-    return {out["path"]: out["md5"] for out in outputs if "md5" in out}
+    stages: dict[str, Any] = lock.get("stages") or {}
+    return stages
 
 
 def _check_reachable(uri: str) -> None:

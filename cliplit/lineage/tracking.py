@@ -198,10 +198,10 @@ class _RunSink:
         self._client = client = store.make_client(self._project)
         experiment = store.experiment_id(client, self._project)
         _close_abandoned(client, experiment, self._stage)
-        self._parent = _parent_run(client, experiment, self._project)
+        self._parent = parent_run(client, experiment, self._project)
         client.update_run(self._parent.info.run_id, status="RUNNING")
         _tag_earlier_stages(client, experiment, self._project, self._parent.info.run_id)
-        tags = _tags(self._project, self._dataset) | {
+        tags = lineage_tags(self._project, self._dataset) | {
             "mlflow.parentRunId": self._parent.info.run_id,
             "cliplit.stage": self._stage,
             "cliplit.process": _process_name(),
@@ -265,13 +265,14 @@ def _bounded(call: Callable[[], None], project: Path) -> None:
         store.log.warning("MLflow could not be asked: %s.", worker.problem.rstrip("."))
 
 
-def _tags(project: Path, dataset: str | None) -> dict[str, str]:
+def lineage_tags(project: Path, dataset: str | None) -> dict[str, str]:
+    """The tags that say which code and which photos a run or a version comes from."""
     commit = store.git_commit(project)
     tags = {"cliplit.dataset_md5": dataset, "mlflow.source.git.commit": commit, "cliplit.git_commit": commit}
     return {name: value for name, value in tags.items() if value}
 
 
-def _parent_run(client: Any, experiment: str, project: Path) -> Any:
+def parent_run(client: Any, experiment: str, project: Path) -> Any:
     """The parent run of this pipeline run, found by its tag or created."""
     key, kind = pipeline_run()
     (project / "work").mkdir(parents=True, exist_ok=True)
@@ -280,7 +281,7 @@ def _parent_run(client: Any, experiment: str, project: Path) -> Any:
         if found:
             return found[0]
         started = time.strftime("%Y-%m-%d %H:%M:%S")
-        tags = _tags(project, None) | {"cliplit.pipeline_run": key, "cliplit.started_by": kind}
+        tags = lineage_tags(project, None) | {"cliplit.pipeline_run": key, "cliplit.started_by": kind}
         return client.create_run(experiment, run_name=f"pipeline {started}", tags=tags)
 
 

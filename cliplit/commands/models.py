@@ -1,0 +1,93 @@
+"""``cliplit models``: which model serves, and how it came there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from cliplit.config import load_params
+
+
+@click.group()
+def models() -> None:
+    """List, register, promote and roll back models; train the lighting prior."""
+
+
+@models.command("list")
+def list_command() -> None:
+    """All registered versions, newest first."""
+    from cliplit.lineage import registry
+
+    found = registry.list_versions(Path())
+    if not found:
+        click.echo("No model is registered yet; `dvc repro` and `cliplit models register` make one.")
+        return
+    metric = load_params().promotion.metric
+    rows = [("version", "serves as", metric, "model", "photos", "registered")]
+    for version in found:
+        value = version.metrics.get(metric)
+        rows.append(
+            (
+                str(version.number),
+                ", ".join(version.aliases) + (" (rolled back)" if version.rolled_back else ""),
+                "" if value is None else f"{value:.4f}",
+                version.md5[:8],
+                (version.dataset_md5 or "")[:8],
+                time.strftime("%Y-%m-%d %H:%M", time.localtime(version.created)),
+            )
+        )
+    click.echo(_table(rows))
+
+
+@models.command()
+def register() -> None:
+    """Register the chosen model as challenger; twice makes one version."""
+    from cliplit.lineage import registry
+
+    version = registry.register_challenger(Path())
+    click.echo(f"Version {version.number} ({version.md5[:8]}) is the challenger.")
+
+
+@models.command()
+def promote() -> None:
+    """Make the challenger champion if it beats the reigning one."""
+    from cliplit.lineage import registry
+
+    result = registry.promote(Path())
+    if result.promoted:
+        click.echo(f"Version {result.version.number} is the champion now: {result.reason}.")
+    else:
+        click.echo(f"Nothing changed: {result.reason}.")
+
+
+@models.command()
+def rollback() -> None:
+    """Put the previous champion back; once more undoes it."""
+    from cliplit.lineage import registry
+
+    version = registry.rollback(Path())
+    click.echo(f"Version {version.number} ({version.md5[:8]}) is the champion again.")
+
+
+@models.command("pretrain-lumiclip")
+@click.option("--photos", required=True, type=click.Path(path_type=Path), help="Folder of well-exposed photos.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("lumiclip"), show_default=True)
+@click.option("--steps", type=click.IntRange(min=1), default=None, help="Training steps (default: the recipe's).")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+def pretrain_lumiclip(photos: Path, out: Path, steps: int | None, seed: int) -> None:
+    """Train the embedded lighting prior anew from PHOTOS."""
+    pretrain = import_module("cliplit.guidance.lumiclip.pretrain").pretrain
+    pretrain(photos, out, steps, seed)
+    click.echo(f"The weights are in {out}.")
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """Left-aligned columns, two spaces apart."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
