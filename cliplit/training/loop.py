@@ -73,13 +73,13 @@ def descend(
             if step > begin:
                 load_adam(optimizer, loop_state["adam"])
         terms = phase.loss(step)
-        row = {"step": step + 1, **{name: float(value) for name, value in terms.items()}}
+        row = {"step": step + 1, **{name: float(value.detach()) for name, value in terms.items()}}
         _check_finite(row["loss"], phase, step)
         optimizer.zero_grad(set_to_none=True)
         terms["loss"].backward()
         optimizer.step()
         if (step + 1) % every == 0 or step + 1 == total:
-            _check_finite(float(sum(value.abs().sum() for value in module.parameters())), phase, step)
+            _check_finite(_size(module), phase, step)
             row |= held_out()
         curve.append(row)
         tracker.metrics({name: value for name, value in row.items() if name != "step"}, step + 1)
@@ -99,6 +99,12 @@ def _phase_at(phases: list[Phase], step: int) -> tuple[Phase, int]:
             return phase, begin
         begin += phase.config.steps
     raise ValueError(f"step {step} is behind the last phase")
+
+
+def _size(module: nn.Module) -> float:
+    """A number that is finite exactly when all weights are."""
+    with torch.no_grad():
+        return float(sum(value.abs().amax() for value in module.parameters()))
 
 
 def _check_finite(value: float, phase: Phase, step: int) -> None:

@@ -22,9 +22,12 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("model") / "random.safetensors"
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
-        clip = open_clip.CLIP(**read_architecture())
+        clip = open_clip.CLIP(**read_architecture()).eval()
+        # Untrained features all point one way; centred over greys, they tell dark from bright.
+        greys = torch.linspace(-1.5, 1.5, 9).view(-1, 1, 1, 1).expand(-1, 3, 96, 96) + 0.1 * torch.randn(9, 3, 96, 96)
+        clip.visual.attnpool.c_proj.bias -= clip.visual(greys).mean(0)
     tensors = {name: value.contiguous() for name, value in clip.state_dict().items()}
     save_file(tensors, path)
     return path

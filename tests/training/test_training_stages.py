@@ -139,11 +139,9 @@ def test_a_finished_run_is_not_trained_again_and_a_changed_one_is(project, monke
 
 
 def test_divergence_names_the_learning_rate_and_keeps_the_last_finite_checkpoint(project, monkeypatch):
-    healthy = loop.Phase.loss if hasattr(loop.Phase, "loss") else None
-    assert healthy is None
-    edit(project, prompts={"steps": 40, "learning_rate": 1e38})
+    edit(project, prompts={"steps": 40, "learning_rate": 1e30})
     with pytest.raises(
-        UserError, match=r"diverged at step \d+.*lower the key 'prompts.learning_rate', which is 1e\+38"
+        UserError, match=r"diverged at step \d+.*lower the key 'prompts.learning_rate', which is 1e\+30"
     ):
         run_stage("prompts", "0", project)
     assert not (project / "artifacts" / "prompts").exists()
