@@ -88,8 +88,9 @@ class Canvas:
 
     def glow(self, x: float, y: float, radius: float) -> Array:
         """Light around a point: 1 there, a half at ``radius``, never quite 0."""
-        squared: Array = ((self.x - np.float32(x)) ** 2 + (self.y - np.float32(y)) ** 2) / np.float32(radius * radius)
-        return (1 / (1 + squared)).astype(np.float32)
+        squared = ((self.x - x) ** 2 + (self.y - y) ** 2).astype(np.float32) / np.float32(radius * radius)
+        result: Array = (1 / (1 + squared)).astype(np.float32)
+        return result
 
     def stroke(self, start: tuple[float, float], end: tuple[float, float], wide: float, thin: float) -> Array:
         """Mask of a straight stroke that narrows from ``wide`` to ``thin`` (half widths)."""
