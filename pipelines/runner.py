@@ -78,7 +78,7 @@ def run(name: str, project: Path) -> tuple[int, str]:
             while process.poll() is None and not supervisor.should_stop():
                 time.sleep(_POLL)
         finally:
-            _end_group(process)
+            end_group(process)
         pump.join(timeout=2)
     if supervisor.stopping:
         return _STOPPED, f"{name}: stopped; start it again to go on from its last checkpoint"
@@ -139,7 +139,7 @@ def _print(lines: list[bytes]) -> None:
     sys.stdout.buffer.flush()
 
 
-def _end_group(process: subprocess.Popen[bytes]) -> None:
+def end_group(process: subprocess.Popen[bytes]) -> None:
     """Ask everything that the stage started to end, then make it; returns when nothing is left."""
     if process.poll() is not None and not _members(process.pid):
         return

@@ -1,0 +1,126 @@
+"""Dagster and MLflow in the browser, on this machine only: ``python -m pipelines.ui`` (what `make ui` does)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+from assets.project import project_folder
+from cliplit.lineage import dvc, mlflow_store
+from pipelines.home import prepare_home
+from pipelines.runner import end_group
+
+HOST = "127.0.0.1"  # neither server has a login
+_READY_SECONDS = 90.0
+
+
+def main() -> int:
+    """Start both servers, print their addresses, and stop both on Ctrl-C or when one of them ends."""
+    project = project_folder()
+    dvc.stages(project)
+    home = prepare_home(project)
+    for number in (signal.SIGTERM, signal.SIGHUP if hasattr(signal, "SIGHUP") else signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    mlflow_port, dagster_port = free_port(5000), free_port(3000)
+    environment = {**dvc.dvc_environment(), "CLIPLIT_PROJECT": str(project), "DAGSTER_HOME": str(home)}
+    servers: dict[str, subprocess.Popen[bytes]] = {}
+    try:
+        remote = os.environ.get("MLFLOW_TRACKING_URI", "")
+        if not remote.startswith("http"):
+            environment["MLFLOW_UI_URI"] = f"http://{HOST}:{mlflow_port}"
+            servers["MLflow"] = _start(
+                _mlflow(project, mlflow_port), project, _mlflow_environment(project, environment)
+            )
+        servers["Dagster"] = _start(_dagster(project, dagster_port), project, environment)
+        print(f"Dagster  http://{HOST}:{dagster_port}", flush=True)
+        print(f"MLflow   {environment.get('MLFLOW_UI_URI', remote)}", flush=True)
+        print(_readiness(servers, {"Dagster": dagster_port, "MLflow": mlflow_port}), flush=True)
+        while all(server.poll() is None for server in servers.values()):
+            time.sleep(0.5)
+        ended = next(name for name, server in servers.items() if server.poll() is not None)
+        print(f"cliplit: {ended} ended with code {servers[ended].returncode}; see {home / 'ui.log'}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopping both.", flush=True)
+        return 0
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for server in reversed(servers.values()):
+            end_group(server)
+
+
+def free_port(wanted: int) -> int:
+    """``wanted``, or the next port above it that nobody listens on."""
+    for port in range(wanted, wanted + 100):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return port
+    raise OSError(f"no free port between {wanted} and {wanted + 99} on {HOST}")
+
+
+def _start(command: list[str], project: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """``command`` in a process group of its own, its output in ui.log beside Dagster's history."""
+    with Path(environment["DAGSTER_HOME"], "ui.log").open("ab") as log:
+        return subprocess.Popen(
+            command,
+            cwd=project,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _dagster(project: Path, port: int) -> list[str]:
+    return [
+        *[sys.executable, "-m", "dagster", "dev", "-h", HOST, "-p", str(port)],
+        *["-w", str(project / "workspace.yaml")],
+    ]
+
+
+def _mlflow(project: Path, port: int) -> list[str]:
+    return [
+        *[sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"],
+        *["--backend-store-uri", mlflow_store.tracking_uri(project)],
+        *["--default-artifact-root", (project / mlflow_store.ARTIFACTS).as_uri()],
+    ]
+
+
+def _mlflow_environment(project: Path, environment: dict[str, str]) -> dict[str, str]:
+    """``environment`` and what mlflow/server.env sets."""
+    settings = project / "mlflow" / "server.env"
+    lines = settings.read_text(encoding="utf-8").splitlines() if settings.exists() else []
+    pairs = [line.split("=", 1) for line in lines if "=" in line and not line.lstrip().startswith("#")]
+    return {**environment, **{name.strip(): value.strip() for name, value in pairs}}
+
+
+def _readiness(servers: dict[str, subprocess.Popen[bytes]], ports: dict[str, int]) -> str:
+    """Wait until every server answers; says how to stop them."""
+    until = time.monotonic() + _READY_SECONDS
+    for name in servers:
+        while time.monotonic() < until and servers[name].poll() is None:
+            try:
+                urllib.request.urlopen(f"http://{HOST}:{ports[name]}/", timeout=2).close()
+                break
+            except OSError:
+                time.sleep(0.3)
+    return "Ready; Ctrl-C stops both."
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())
