@@ -36,7 +36,7 @@ class PhotoEnhancer(PythonModel):
         """Load the network from the model's safetensors."""
         self._enhancer = Enhancer.load(Path(context.artifacts["model"]) / "model.safetensors", "auto")
 
-    def predict(self, context, model_input, params=None):  # no type hints: MLflow would make a schema of them
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """One relit photo for each row of the column "photo", in order."""
         strength = (params or {}).get("strength", 1.0)
         if not isinstance(strength, int | float) or not (math.isfinite(strength) and 0 <= strength <= MAX_STRENGTH):

@@ -28,12 +28,14 @@ ARTIFACTS = "mlruns"
 
 _PATIENCE_DATABASE = 20.0  # s; the first contact creates the tables, which takes seconds on a slow core
 _PATIENCE_SERVER = 4.0  # s
+_HURRIED = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "3", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+_PATIENT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+_SET_BY_USER = frozenset(_HURRIED) & os.environ.keys()
 _ENVIRONMENT = {
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
@@ -47,21 +49,27 @@ def tracking_uri(project: Path) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(project / DATABASE).resolve()}"
 
 
-def prepare() -> None:
-    """Quiet, offline, impatient defaults for mlflow; what the user set in the environment stands."""
+def prepare(patient: bool = False) -> None:
+    """Quiet and offline defaults for mlflow, and how long it waits; what the user set in the environment stands."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    for name, value in (_PATIENT if patient else _HURRIED).items():
+        if name not in _SET_BY_USER:
+            os.environ[name] = value
     import mlflow  # noqa: F401  (it sets up its own logging, so the levels below must come after)
 
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def make_client(project: Path) -> Any:
-    """An MlflowClient for ``project``; raises Unreachable at once where nothing listens or nothing can be written."""
+def make_client(project: Path, patient: bool = False) -> Any:
+    """An MlflowClient for ``project``; raises Unreachable at once where nothing listens or nothing can be written.
+
+    ``patient`` is for changes of the registry, which are worth waiting for.
+    """
     uri = tracking_uri(project)
     _check_reachable(uri)
-    prepare()
+    prepare(patient)
     from mlflow.tracking import MlflowClient
 
     return MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)

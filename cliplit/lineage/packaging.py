@@ -28,7 +28,6 @@ def create_version(
     client: Any, project: Path, name: str, folder: Path, md5: str, dataset: str | None, metrics: dict[str, float]
 ) -> Any:
     """Package ``folder`` and register it under ``name``; the version appears complete, tags and card included."""
-    store.prepare()
     card = model_card(project, md5, dataset, metrics)
     experiment = store.experiment_id(client, project)
     tags = {"cliplit.stage": "challenger", "dvc.md5": md5} | tracking.lineage_tags(project, dataset)
@@ -55,7 +54,7 @@ def create_version(
 
 def save_model(folder: Path, target: Path) -> None:
     """Write a pyfunc model folder at ``target`` around the weights in ``folder``; it holds no path of this machine."""
-    store.prepare()
+    store.prepare(patient=True)
     import mlflow.pyfunc
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema

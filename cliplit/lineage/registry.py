@@ -242,7 +242,7 @@ def _local_folder(client: Any, project: Path, found: Any) -> Path:
 
 def _client(project: Path) -> Any:
     try:
-        return store.make_client(project)
+        return store.make_client(project, patient=True)
     except store.Unreachable as error:
         raise UserError(f"the model registry cannot be used: {error}; start it or unset MLFLOW_TRACKING_URI") from None
 
