@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +85,7 @@ def read_photo(path: Path | str, max_pixels: int = DEFAULT_MAX_PIXELS) -> Photo:
         if path.stat().st_size == 0:
             raise PhotoError(path, "the file is empty (0 bytes); copy it again from its source")
         with path.open("rb") as file:
-            return _decode(path, io.BytesIO(file.read()), max_pixels)
+            return _decode(path, file, max_pixels)
     except PhotoError:
         raise
     except UnidentifiedImageError:
@@ -159,7 +160,7 @@ def list_files(folder: Path | str) -> list[Path]:
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
-def _decode(path: Path, file: io.BytesIO, max_pixels: int) -> Photo:
+def _decode(path: Path, file: BinaryIO, max_pixels: int) -> Photo:
     with _own_pixel_cap():
         image = Image.open(file, formats=_ALLOWED)
     with image:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from cliplit.errors import UserError
 from cliplit.photos.camera import Camera, expose, meter_average, meter_highlights
 from cliplit.photos.codecs import list_files, save_jpeg
-from cliplit.photos.importing import PAIR_SIDES, PHOTO_ROOT, ROLES
+from cliplit.photos.importing import DEMO_NAME, PAIR_SIDES, PHOTO_ROOT, ROLES
 from cliplit.photos.scenes import render_scene
 
 _STREAMS = {"backlit": 1, "well_lit": 2, "pairs": 3}
@@ -43,7 +43,7 @@ def render_demo(project: Path, seed: int = 0, count: int = 60, pairs: int = 12) 
     root = project / PHOTO_ROOT
     folders = [*(root / role for role in ROLES), *(root / "pairs" / side for side in PAIR_SIDES)]
     present = [path for folder in folders if folder.is_dir() for path in list_files(folder)]
-    foreign = next((path for path in present if not path.name.startswith("demo_")), None)
+    foreign = next((path for path in present if not DEMO_NAME.fullmatch(path.name)), None)
     if foreign is not None:
         raise UserError(f"{foreign}: photos of your own lie in {PHOTO_ROOT}; use another folder for the demo")
     for folder in folders:

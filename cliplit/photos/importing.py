@@ -7,6 +7,7 @@ import errno
 import hashlib
 import io
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable
@@ -22,6 +23,7 @@ from cliplit.photos.codecs import PHOTO_SUFFIXES, list_files, read_photo
 PHOTO_ROOT = Path("data/photos")
 ROLES = ("backlit", "well_lit")
 PAIR_SIDES = ("backlit", "reference")
+DEMO_NAME = re.compile(r"demo_(backlit|well_lit|pair)_\d{3,}\.jpg")
 
 
 @dataclass
@@ -31,6 +33,7 @@ class ImportSummary:
     added: Counter[str] = field(default_factory=Counter)
     present: Counter[str] = field(default_factory=Counter)
     set_aside: list[tuple[str, str, str]] = field(default_factory=list)
+    demo_removed: int = 0
 
     def sentence(self) -> str:
         """One line for people."""
@@ -39,7 +42,8 @@ class ImportSummary:
             known = f" ({self.present[name]} already there)" if self.present[name] else ""
             parts.append(f"{self.added[name]} {name}{known}")
         aside = f"; {len(self.set_aside)} set aside, see {PHOTO_ROOT}/set_aside.csv" if self.set_aside else ""
-        return f"imported {', '.join(parts)} into {PHOTO_ROOT}{aside}"
+        demo = f"; {self.demo_removed} demo photos removed" if self.demo_removed else ""
+        return f"imported {', '.join(parts)} into {PHOTO_ROOT}{aside}{demo}"
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ def import_photos(
     """Import two folders of photos, and pairs if given, into ``project``; importing again changes nothing.
 
     Files that are no readable photos are set aside, never fatal; raises UserError when a folder cannot be used at all.
+    Demo photos give way: a model of your photos should not learn from scenes that do not exist.
     """
     folders = {"backlit": Path(backlit), "well_lit": Path(well_lit)}
     for folder in folders.values():
@@ -79,6 +84,10 @@ def import_photos(
 
     for name in (*ROLES, *(f"pairs/{side}" for side in PAIR_SIDES)):
         (project / PHOTO_ROOT / name).mkdir(parents=True, exist_ok=True)
+    for path in list_files(project / PHOTO_ROOT):
+        if DEMO_NAME.fullmatch(path.name) and not _is_source(path, folders):
+            path.unlink()
+            summary.demo_removed += 1
     for role in ROLES:
         for photo in tqdm(photos[role], desc=f"importing {role}", unit="photo", disable=None):
             _place({role: photo}, photo.sha256, project, link, summary)
@@ -208,3 +217,7 @@ def _write_set_aside(path: Path, rows: list[tuple[str, str, str]], checked: Iter
     writer.writerow(("for", "file", "reason"))
     writer.writerows(sorted(rows))
     write_text(path, text.getvalue())
+
+
+def _is_source(path: Path, folders: dict[str, Path]) -> bool:
+    return any(path.resolve().is_relative_to(folder.resolve()) for folder in folders.values())

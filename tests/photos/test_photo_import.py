@@ -108,6 +108,15 @@ def test_a_photo_in_both_folders_is_set_aside(tmp_path: Path, folders) -> None:
     assert not (tmp_path / "p/data/photos/well_lit/same.jpg").exists()
 
 
+def test_demo_photos_give_way(tmp_path: Path, folders, picture) -> None:
+    demo = tmp_path / "p/data/photos/backlit/demo_backlit_007.jpg"
+    save_jpeg(demo, picture(1, 0.2))
+    save_jpeg(folders["backlit"] / "demo_of_mine.jpg", picture(2222, 0.2))
+    summary = import_photos(folders["backlit"], folders["well_lit"], project=tmp_path / "p")
+    assert not demo.exists() and demo.with_name("demo_of_mine.jpg").exists()
+    assert "1 demo photos removed" in summary.sentence()
+
+
 def test_full_disk_ends_in_a_sentence_and_leaves_nothing_half(tmp_path: Path, folders, monkeypatch) -> None:
     def full(source: Path, target: Path) -> None:
         Path(target).write_bytes(b"half")
