@@ -129,3 +129,8 @@ def mixed(low: Any, high: Any, amount: Array) -> Array:
     low, high = np.asarray(low, np.float32), np.asarray(high, np.float32)
     result: Array = low + (high - low) * amount[..., None]
     return result
+
+
+def pick(rng: np.random.Generator, options: Any) -> Any:
+    """One of ``options``."""
+    return options[int(rng.integers(len(options)))]
