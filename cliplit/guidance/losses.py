@@ -71,3 +71,21 @@ def rank_loss(features: list[Tensor], prompts_2D: Tensor, scale: float) -> Tenso
     for worse, better in zip(ranks[1:-1], ranks[2:], strict=True):
         loss = loss + margin_loss(worse, better, near)
     return loss
+
+
+def smoothness_loss(illumination_B1HW: Tensor, image_BCHW: Tensor, edge: float = 0.05) -> Tensor:
+    """Mean over pixels of (|∇log L| / (|∇x| + edge))², per image: light may change only where the photo does.
+
+    Edge-aware as in LIME (Guo et al. 2017); ``edge`` is the step in sRGB-coded luma that starts to count as an edge.
+    """
+    log_light, luma = illumination_B1HW.log(), image_BCHW.mean(1, keepdim=True)
+    total = torch.zeros((), device=image_BCHW.device)
+    for axis in (2, 3):
+        slope = log_light.diff(dim=axis) * edge / (luma.diff(dim=axis).abs() + edge)
+        total = total + (slope * image_BCHW.shape[axis]).square().mean()
+    return total / 100
+
+
+def harm_loss(enhanced_BCHW: Tensor, well_lit_BCHW: Tensor) -> Tensor:
+    """Mean over well-lit photos of 1000·MSE(output, input): 1 at 30 dB. A photo that is fine shall stay as it is."""
+    return 1000 * (enhanced_BCHW - well_lit_BCHW).square().mean()

@@ -8,11 +8,13 @@ import torch
 from cliplit.guidance.losses import (
     backlit_probability,
     enhancement_loss,
+    harm_loss,
     identity_loss,
     log_odds,
     margin_loss,
     prompt_cross_entropy,
     rank_loss,
+    smoothness_loss,
 )
 
 PROMPTS = torch.tensor([[1.0, 0.0], [0.0, 1.0]])  # negative along x, positive along y
@@ -94,3 +96,19 @@ def test_rank_loss_wants_the_newest_result_nearest_to_well_lit():
 def test_rank_loss_refuses_other_counts():
     with pytest.raises(ValueError, match="one or two earlier results"):
         rank_loss([unit(0), unit(90)], PROMPTS, 4.0)
+
+
+def test_light_may_change_at_edges_only():
+    light = torch.ones(1, 1, 8, 8)
+    light[..., 4:] = 0.5
+    flat, edge = torch.full((1, 3, 8, 8), 0.5), torch.full((1, 3, 8, 8), 0.1)
+    edge[..., 4:] = 0.9
+    by_hand = (math.log(2) * 8) ** 2 / 7 / 100  # one of the seven columns of differences holds the step
+    assert smoothness_loss(light, flat).item() == pytest.approx(by_hand, rel=1e-4)
+    assert smoothness_loss(light, edge).item() == pytest.approx(by_hand * (0.05 / 0.85) ** 2, rel=1e-4)
+    assert smoothness_loss(torch.full((1, 1, 8, 8), 0.3), edge).item() == 0
+
+
+def test_harm_is_one_at_thirty_decibels():
+    photo = torch.full((2, 3, 4, 4), 0.5)
+    assert harm_loss(photo + 10 ** (-30 / 20), photo).item() == pytest.approx(1.0, rel=1e-4)

@@ -18,7 +18,7 @@ def network(kind, max_gain=8.0, seed=0, stirred=False):
     torch.manual_seed(seed)
     built = build_network(NetworkConfig(kind, max_gain))
     if stirred:
-        layers = [built.curve, built.cells] if kind == "grid" else [built.head]
+        layers = [built.everywhere, built.cells] if kind == "grid" else [built.head]
         for layer in layers:
             torch.nn.init.normal_(layer.weight, std=0.3)
     return built.eval()
@@ -81,13 +81,12 @@ def test_strength_zero_is_the_input_and_strength_grows_the_gain():
     assert means == sorted(means) and len(set(means)) == 4
 
 
-def test_the_gain_curve_falls_but_keeps_the_order_of_tones():
-    built = network("grid", stirred=True)
+def test_every_gain_curve_falls_but_keeps_the_order_of_tones():
     with torch.inference_mode():
-        curve, _ = built.predict(torch.rand(4, 3, 64, 64))
-    assert (curve[:, 1:] <= curve[:, :-1] + 1e-6).all()
-    knots = torch.linspace(0, 1, curve.shape[1])[1:]
-    tones = knots * curve[:, 1:].exp()
+        grid = network("grid", stirred=True).predict(torch.rand(4, 3, 64, 64))
+    assert (grid[:, 1:] <= grid[:, :-1] + 1e-6).all()
+    intensity = torch.linspace(0, 1, grid.shape[1]).view(1, -1, 1, 1)
+    tones = intensity * grid.exp()
     assert (tones[:, 1:] > tones[:, :-1]).all()
 
 
@@ -95,10 +94,17 @@ def test_slicing_keeps_a_step_edge_in_the_guide_a_step():
     guide = torch.full((1, 1, 96, 96), 0.05)
     guide[..., 48:] = 0.9
     torch.manual_seed(0)
-    cells = torch.randn(1, 1, 8, 1, 1).expand(1, 1, 8, 16, 16).contiguous()
-    map_ = illumination(guide, torch.zeros(1, 17), cells, math.log(8.0))[0, 0]
+    grid = torch.randn(1, 12, 1, 1).expand(1, 12, 16, 16).contiguous()
+    map_ = illumination(guide, grid, math.log(8.0))[0, 0]
     assert map_[:, :48].std() < 1e-5 and map_[:, 48:].std() < 1e-5
     assert (map_[0, 0] - map_[0, -1]).abs() > 0.05
+
+
+def test_slicing_by_hand():
+    grid = torch.tensor([0.8, 0.4, 0.0]).view(1, 3, 1, 1)
+    guide = torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0]).view(1, 1, 1, 5)
+    gains = -illumination(guide, grid, 2.0).log().flatten()
+    assert gains.tolist() == pytest.approx([0.8, 0.6, 0.4, 0.2, 0.0], abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
