@@ -86,12 +86,12 @@ def pick_device(name: str) -> torch.device:
 
 
 def _champion(project: Path) -> Path:
-    from cliplit.lineage import registry  # only here: the registry brings mlflow along, which takes seconds
+    from cliplit.lineage.registry import champion_file  # here, because it brings mlflow along, which takes seconds
 
-    path = registry.champion_file(project)
+    path = champion_file(project)
     if path is None:
         raise UserError(f"{project}: there is no champion yet; train first, or pass --weights FILE")
-    return Path(path)
+    return path
 
 
 def _tiled(network: nn.Module, image_1CHW: torch.Tensor) -> torch.Tensor:

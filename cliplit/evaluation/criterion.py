@@ -11,6 +11,10 @@ and over all held-out photos
 The first term is the lighting prior's (log, natural). The second and third exist because a prior of light alone likes
 washed-out pictures; the last because a model that relights what was well lit is not wanted. Changing nothing costs
 nothing: the score of the identity is the mean log probability of the photos as they were taken.
+
+Checked on the 40 development pairs with the embedded prior, before the harm term: identity -3.6, gamma .45 -1.6, gamma
+.35 -1.2 (where PSNR against the reference peaks too), gamma .1 -3.5, gain 4 -6.3, white and black -18, the references
+themselves -1.05, the best of all.
 """
 
 from __future__ import annotations
