@@ -18,7 +18,7 @@ from PIL import Image
 
 from cliplit.errors import UserError
 from cliplit.lineage import mlflow_store as store
-from cliplit.lineage import tracking
+from cliplit.lineage import runs, tracking
 
 ARTIFACT = "artifacts/model"  # where MLflow puts the artifact called "model" inside a model folder
 _LIBRARIES = ("cliplit", "mlflow", "torch", "safetensors", "pillow", "numpy", "pandas")
@@ -30,8 +30,8 @@ def create_version(
     """Package ``folder`` and register it under ``name``; the version appears complete, tags and card included."""
     card = model_card(project, md5, dataset, metrics)
     experiment = store.experiment_id(client, project)
-    tags = {"cliplit.stage": "challenger", "dvc.md5": md5} | tracking.lineage_tags(project, dataset)
-    parent = tracking.parent_run(client, experiment, project).info.run_id
+    tags = {"cliplit.stage": "challenger", "dvc.md5": md5} | runs.lineage_tags(project, dataset)
+    parent = runs.parent_run(client, experiment, project).info.run_id
     run = client.create_run(experiment, run_name="challenger", tags=tags | {"mlflow.parentRunId": parent})
     try:
         with tempfile.TemporaryDirectory(prefix="cliplit-") as temporary:

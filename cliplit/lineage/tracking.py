@@ -10,17 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
-from filelock import FileLock
-
 from cliplit.lineage import mlflow_store as store
+from cliplit.lineage import runs
 from cliplit.lineage.journal import Journal, Point
 
 _FLUSH_SECONDS = 2.0
@@ -106,9 +103,9 @@ def tag_outputs(project: Path, stage: str, md5s: dict[str, str]) -> None:
 
     def tag() -> None:
         client = store.make_client(project)
-        run = _newest(client, project, stage)
+        run = runs.newest(client, project, stage)
         if run is not None:
-            _tag_run(client, run, md5s)
+            runs.tag_run(client, run, md5s)
 
     if md5s and store.exists(project) and _enabled():
         _bounded(tag, project)
@@ -119,7 +116,7 @@ def run_url(project: Path, stage: str) -> str | None:
     found: list[str] = []
 
     def look() -> None:
-        run = _newest(store.make_client(project), project, stage)
+        run = runs.newest(store.make_client(project), project, stage)
         if run is not None:
             found.append(f"/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}")
 
@@ -131,21 +128,6 @@ def run_url(project: Path, stage: str) -> str | None:
 def dataset_md5(project: Path) -> str | None:
     """The md5 of the curated dataset in dvc.lock: it stands for the photos that a model learned from."""
     return store.locked_outputs(project, "curate").get("artifacts/dataset")
-
-
-def pipeline_run() -> tuple[str, str]:
-    """(key, kind) of the pipeline run that this process belongs to: Dagster's run id, or the `dvc` above us."""
-    if key := os.environ.get("CLIPLIT_PIPELINE_RUN"):
-        return key, "dagster"
-    own = psutil.Process()
-    for process in own.parents():
-        try:
-            words = process.cmdline()[:4]
-            if any(Path(word).name in {"dvc", "dvc.exe"} for word in words):
-                return f"dvc-{process.pid}-{int(process.create_time())}", "dvc"
-        except psutil.Error:
-            continue
-    return f"stage-{own.pid}-{int(own.create_time())}", "stage"
 
 
 def flatten(params: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -197,14 +179,14 @@ class _RunSink:
     def _start(self) -> None:
         self._client = client = store.make_client(self._project)
         experiment = store.experiment_id(client, self._project)
-        _close_abandoned(client, experiment, self._stage)
-        self._parent = parent_run(client, experiment, self._project)
+        runs.close_abandoned(client, experiment, self._stage)
+        self._parent = runs.parent_run(client, experiment, self._project)
         client.update_run(self._parent.info.run_id, status="RUNNING")
-        _tag_earlier_stages(client, experiment, self._project, self._parent.info.run_id)
-        tags = lineage_tags(self._project, self._dataset) | {
+        runs.tag_earlier_stages(client, experiment, self._project, self._parent.info.run_id)
+        tags = runs.lineage_tags(self._project, self._dataset) | {
             "mlflow.parentRunId": self._parent.info.run_id,
             "cliplit.stage": self._stage,
-            "cliplit.process": _process_name(),
+            "cliplit.process": runs.process_name(),
             "cliplit.params": hashlib.md5(json.dumps(self._flat, sort_keys=True, default=str).encode()).hexdigest(),
         }
         self._run = client.create_run(experiment, run_name=self._stage, tags=tags)
@@ -263,72 +245,3 @@ def _bounded(call: Callable[[], None], project: Path) -> None:
     worker.finish()
     if worker.problem:
         store.log.warning("MLflow could not be asked: %s.", worker.problem.rstrip("."))
-
-
-def lineage_tags(project: Path, dataset: str | None) -> dict[str, str]:
-    """The tags that say which code and which photos a run or a version comes from."""
-    commit = store.git_commit(project)
-    tags = {"cliplit.dataset_md5": dataset, "mlflow.source.git.commit": commit, "cliplit.git_commit": commit}
-    return {name: value for name, value in tags.items() if value}
-
-
-def parent_run(client: Any, experiment: str, project: Path) -> Any:
-    """The parent run of this pipeline run, found by its tag or created."""
-    key, kind = pipeline_run()
-    (project / "work").mkdir(parents=True, exist_ok=True)
-    with FileLock(project / "work" / "tracking.lock", timeout=10):
-        found = client.search_runs([experiment], f"tags.`cliplit.pipeline_run` = '{key}'", max_results=1)
-        if found:
-            return found[0]
-        started = time.strftime("%Y-%m-%d %H:%M:%S")
-        tags = lineage_tags(project, None) | {"cliplit.pipeline_run": key, "cliplit.started_by": kind}
-        return client.create_run(experiment, run_name=f"pipeline {started}", tags=tags)
-
-
-def _newest(client: Any, project: Path, stage: str) -> Any:
-    found = client.search_runs(
-        [store.experiment_id(client, project)],
-        f"tags.`cliplit.stage` = '{stage}' and attributes.status = 'FINISHED'",
-        max_results=1,
-        order_by=["attributes.start_time DESC"],
-    )
-    return found[0] if found else None
-
-
-def _tag_run(client: Any, run: Any, md5s: dict[str, str]) -> None:
-    if "dvc.md5" in run.data.tags:
-        return
-    for path, md5 in md5s.items():
-        client.set_tag(run.info.run_id, f"dvc.md5.{path.replace('@', '-')}", md5)
-    client.set_tag(run.info.run_id, "dvc.md5", next(iter(md5s.values())))
-
-
-def _tag_earlier_stages(client: Any, experiment: str, project: Path, parent: str) -> None:
-    """Give the finished stages of this pipeline run their md5s: under plain `dvc repro` nobody else does."""
-    for run in client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{parent}'", max_results=100):
-        md5s = store.locked_outputs(project, run.data.tags.get("cliplit.stage", ""))
-        written = (project / "dvc.lock").stat().st_mtime * 1000 if md5s else 0
-        if run.info.status == "FINISHED" and md5s and written >= run.info.end_time:
-            _tag_run(client, run, md5s)
-
-
-def _process_name() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}:{int(psutil.Process().create_time())}"
-
-
-def _close_abandoned(client: Any, experiment: str, stage: str) -> None:
-    """Runs of ``stage`` whose process on this machine is gone end as KILLED, they would show as running for ever."""
-    host = socket.gethostname()
-    query = f"tags.`cliplit.stage` = '{stage}' and attributes.status = 'RUNNING'"
-    for run in client.search_runs([experiment], query, max_results=100):
-        name, _, process = run.data.tags.get("cliplit.process", "").partition(":")
-        pid, _, started = process.partition(":")
-        if name == host and pid.isdigit() and not _alive(int(pid), started):
-            client.set_terminated(run.info.run_id, "KILLED")
-
-
-def _alive(pid: int, started: str) -> bool:
-    try:
-        return str(int(psutil.Process(pid).create_time())) == started
-    except psutil.Error:
-        return False

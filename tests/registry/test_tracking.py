@@ -199,7 +199,7 @@ def test_pipeline_run_of_a_plain_dvc_is_its_process(project, tmp_path):
     dvc = tmp_path / "dvc"
     dvc.write_text(
         "import subprocess, sys\n"
-        "code = 'from cliplit.lineage.tracking import pipeline_run; print(*pipeline_run())'\n"
+        "code = 'from cliplit.lineage.runs import pipeline_run; print(*pipeline_run())'\n"
         "for _ in range(2): subprocess.run([sys.executable, '-c', code], check=True)\n"
     )
     environment = {name: value for name, value in os.environ.items() if name != "CLIPLIT_PIPELINE_RUN"}
