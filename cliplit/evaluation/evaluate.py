@@ -26,20 +26,23 @@ def run(params: Params, project: Path) -> None:
     if not model.is_file():
         raise UserError(f"{model}: there is no such file; run the stage select first")
     enhancer = Enhancer.load(model, params.device)
+    table = measure(params, project, enhancer)
+    flat = {**figures(table), "gamma_target": round(well_lit_level(project), 6)}
+    write_json(project / "artifacts" / "metrics" / "evaluation.json", flat)
+    write_text(project / "artifacts" / "evaluation" / "per_photo.csv", table.to_csv(index=False, float_format="%.5f"))
+    write_gallery(table, enhancer, project)
+
+
+def measure(params: Params, project: Path, enhancer: Enhancer) -> pd.DataFrame:
+    """A row for each held-out photo and each pair, under any network; ``figures`` sums them up, "score" among them."""
     vlm, _ = resolve_models(params.guidance, pick_device(params.device))
     light = NamedLight.from_config(vlm, params.guidance)
-    target = well_lit_level(project)
     tables = [
         backlit_table(held_out(project, "backlit"), enhancer, light, vlm),
         well_lit_table(held_out(project, "well_lit"), enhancer),
-        pairs_table(pair_paths(project), enhancer, target),
+        pairs_table(pair_paths(project), enhancer, well_lit_level(project)),
     ]
-    table = pd.concat([each for each in tables if len(each)], ignore_index=True)
-    write_json(
-        project / "artifacts" / "metrics" / "evaluation.json", {**figures(table), "gamma_target": round(target, 6)}
-    )
-    write_text(project / "artifacts" / "evaluation" / "per_photo.csv", table.to_csv(index=False, float_format="%.5f"))
-    write_gallery(table, enhancer, project)
+    return pd.concat([each for each in tables if len(each)], ignore_index=True)
 
 
 def well_lit_level(project: Path) -> float:
