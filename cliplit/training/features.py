@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from dataclasses import astuple
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from cliplit.training.crops import Crop, cut, to_tensor
 from cliplit.training.dataset import Dataset, PhotoRow
 
 _BATCH = 32
+_KEPT_TABLES = 64
 log = logging.getLogger(__name__)
 View = tuple[PhotoRow, Crop]
 
@@ -45,6 +47,9 @@ class FeatureStore:
             features = self._compute(views, network)
             with atomic_path(path) as temporary:
                 temporary.write_bytes(save({"features": features.cpu().contiguous()}))
+        os.utime(path)
+        for old in sorted(self.folder.glob("*.safetensors"), key=lambda each: each.stat().st_mtime)[:-_KEPT_TABLES]:
+            old.unlink(missing_ok=True)
         return features.to(self.vlm.device)
 
     @torch.no_grad()

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -38,9 +40,9 @@ def give_prompts(project: Path, round_name: str = "0") -> None:
 
 def give_network(project: Path, path: str, log_gain: float) -> None:
     """A network that brightens every photo alike."""
-    config = load_params(project / "params.yaml").network
+    config = replace(load_params(project / "params.yaml").network, kind="unet")
     network = build_network(config)
-    torch.nn.init.constant_(network.cells.bias, log_gain)
+    torch.nn.init.constant_(network.head.bias, math.exp(-log_gain))
     save_network(network, config, project / path)
 
 
