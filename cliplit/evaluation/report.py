@@ -156,7 +156,7 @@ def _followed(gallery: list[dict[str, Any]]) -> dict[str, Any] | None:
     """The photo whose rounds are shown: an ordinary backlit one where there is one."""
     backlit = [picture for picture in gallery if picture["set"] == "backlit"]
     ordinary = [picture for picture in backlit if not picture["worst"]]
-    return (ordinary or backlit or [None])[0]
+    return next(iter(ordinary or backlit), None)
 
 
 def _rounds(params: Params, project: Path, followed: dict[str, Any], choice: dict[str, Any]) -> list[RoundPicture]:

@@ -6,10 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from cliplit.config import Params, load_params
 from cliplit.evaluation import evaluate, metrics, select
-from cliplit.networks import build_network, save_network
+from cliplit.networks import build_network, enhance, save_network
 from cliplit.photos.codecs import save_jpeg
 
 
@@ -57,8 +59,32 @@ def scene(seed: int, level: float) -> np.ndarray:
     return (255 * level * (1 + 0.6 * np.stack(waves, axis=2))).clip(0, 255).astype(np.uint8)
 
 
+@pytest.fixture(scope="session")
+def untouched(params: Params) -> nn.Module:
+    """A fresh network, which changes almost nothing."""
+    torch.manual_seed(0)
+    return build_network(params.network)
+
+
+@pytest.fixture(scope="session")
+def lifting(params: Params) -> nn.Module:
+    """A network that has learned to double the light of dark scenes."""
+    torch.manual_seed(0)
+    network = build_network(params.network)
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
+    scenes = np.stack([scene(seed, 0.12) for seed in range(100, 108)])
+    image = torch.from_numpy(scenes).permute(0, 3, 1, 2).float() / 255
+    for _ in range(40):
+        optimiser.zero_grad()
+        F.l1_loss(enhance(network, image), 2 * image).backward()
+        optimiser.step()
+    return network
+
+
 @pytest.fixture
-def project(tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(
+    tmp_path: Path, params: Params, untouched: nn.Module, lifting: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """Networks: round 0 changes almost nothing, round 1 lifts, round 2 has the bytes of round 1."""
     rows = []
     for role, level in (("backlit", 0.12), ("well_lit", 0.5)):
@@ -73,10 +99,7 @@ def project(tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch) -> 
         save_jpeg(tmp_path / f"data/photos/pairs/backlit/{index}.jpg", scene(50 + index, 0.12))
         save_jpeg(tmp_path / f"data/photos/pairs/reference/{index}.jpg", scene(50 + index, 0.3))
     for name in params.round_names:
-        torch.manual_seed(0)
-        network = build_network(params.network)
-        with torch.no_grad():
-            network.curve.bias[:-1] += 0.0 if name == "0" else 2.5
+        network = untouched if name == "0" else lifting
         save_network(network, params.network, tmp_path / "artifacts/enhancer" / name / "network.safetensors")
     plots = tmp_path / "artifacts/plots"
     plots.mkdir()
