@@ -52,6 +52,8 @@ class GuidanceConfig:
     prompt_weight: NonNegative
     bad_light_weight: NonNegative
     identity_weight: NonNegative
+    smoothness_weight: NonNegative
+    harm_weight: NonNegative
     prompt_model: ModelConfig | None = None
     identity_model: ModelConfig | None = None
 

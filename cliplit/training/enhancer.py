@@ -14,10 +14,10 @@ from cliplit.config import GuidanceConfig, NetworkConfig, Params
 from cliplit.enhancer import pick_device
 from cliplit.files import atomic_path
 from cliplit.guidance.light import NamedLight
-from cliplit.guidance.losses import enhancement_loss, identity_loss
+from cliplit.guidance.losses import enhancement_loss, harm_loss, identity_loss, smoothness_loss
 from cliplit.guidance.prompts import PromptPair
 from cliplit.guidance.vlm import VisionLanguageModel, resolve_models
-from cliplit.networks import build_network, enhance, load_network, save_network
+from cliplit.networks import apply_illumination, build_network, enhance, load_network, save_network
 from cliplit.training.checkpoint import Checkpoints, fingerprint
 from cliplit.training.crops import WHOLE, cut, draw_crops, draw_indices, to_tensor
 from cliplit.training.dataset import DATASET, Dataset, require
@@ -41,15 +41,24 @@ class Guidance:
         identity = self._identity(before, after)
         return {"loss": identity + F.mse_loss(after, before), "identity": identity}
 
-    def enhance(self, before: Tensor, after: Tensor) -> dict[str, Tensor]:
-        """prompt_weight·(−log P(positive)) + bad_light_weight·(−log P(good light)) + identity_weight·identity."""
+    def relight(self, network: nn.Module, backlit: Tensor, well_lit: Tensor) -> dict[str, Tensor]:
+        """The weighted sum of what good light asks for and of what must stay as it is, and its terms.
+
+        prompt −log P(positive | y), bad_light −log P(good light | y), identity and smoothness are means over the
+        backlit photos, harm over the well-lit ones; the weights are the keys of the same names in params.yaml.
+        """
+        light = network(backlit)
+        after = apply_illumination(backlit, light)
         features = self.prompt_model.encode_images(after)
-        prompt = enhancement_loss(features, self.prompts, self.prompt_model.logit_scale)
-        bad_light = -self.light.log_probability(features).mean()
-        identity = self._identity(before, after)
-        loss = self.config.prompt_weight * prompt + self.config.bad_light_weight * bad_light
-        loss = loss + self.config.identity_weight * identity
-        return {"loss": loss, "prompt": prompt, "bad_light": bad_light, "identity": identity}
+        terms = {
+            "prompt": enhancement_loss(features, self.prompts, self.prompt_model.logit_scale),
+            "bad_light": -self.light.log_probability(features).mean(),
+            "identity": self._identity(backlit, after),
+            "smoothness": smoothness_loss(light, backlit),
+            "harm": harm_loss(enhance(network, well_lit), well_lit),
+        }
+        loss = torch.stack([getattr(self.config, f"{name}_weight") * value for name, value in terms.items()]).sum()
+        return {"loss": loss, **terms, "brightening": (after - backlit).mean().detach()}
 
     def _identity(self, before: Tensor, after: Tensor) -> Tensor:
         with torch.no_grad():
@@ -104,25 +113,25 @@ def _start(
 
 def _phases(params: Params, round_name: str, network: nn.Module, guidance: Guidance, dataset: Dataset) -> list[Phase]:
     """Warm start and enhancement in round 0, enhancement alone afterwards."""
-    photos = dataset.select("backlit", "train")
+    photos = {role: dataset.select(role, "train") for role in ("backlit", "well_lit")}
 
-    def batch(step: int) -> Tensor:
-        crops = draw_crops(params.seed, f"enhancer {round_name}", step, params.training.batch)
-        stream = f"enhancer photos {round_name}"
-        indices = draw_indices(params.seed, stream, step, params.training.batch, len(photos))
+    def batch(role: str, step: int, count: int) -> Tensor:
+        stream = f"enhancer {round_name} {role}"
+        crops = draw_crops(params.seed, stream, step, count)
+        indices = draw_indices(params.seed, f"photos of {stream}", step, count, len(photos[role]))
         images = [
-            cut(dataset.pixels(photos[index]), crop, params.training.crop)
+            cut(dataset.pixels(photos[role][index]), crop, params.training.crop)
             for index, crop in zip(indices, crops, strict=True)
         ]
         return to_tensor(images, guidance.prompt_model.device)
 
     def warm(step: int) -> dict[str, Tensor]:
-        image = batch(step)
+        image = batch("backlit", step, params.training.batch)
         return guidance.warm(image, enhance(network, image))
 
     def relight(step: int) -> dict[str, Tensor]:
-        image = batch(step)
-        return guidance.enhance(image, enhance(network, image))
+        well_lit = batch("well_lit", step, max(1, params.training.batch // 2))
+        return guidance.relight(network, batch("backlit", step, params.training.batch), well_lit)
 
     if round_name == "0":
         return [Phase("warm_start", params.warm_start, warm), Phase("enhancer", params.enhancer, relight)]
@@ -130,24 +139,25 @@ def _phases(params: Params, round_name: str, network: nn.Module, guidance: Guida
 
 
 def held_out_terms(params: Params, network: nn.Module, guidance: Guidance, dataset: Dataset) -> partial[Row]:
-    """A function that measures the terms of the loss on at most 32 held-out photos, evenly chosen, as wholes."""
-    photos = dataset.select("backlit", "val")
-    chosen = photos[:: -(-len(photos) // _HELD_OUT)]
-    images = [cut(dataset.pixels(row), WHOLE, params.training.crop) for row in chosen]
-    return partial(_measure, images, network, guidance, params.training.batch)
+    """A function that measures the terms of the loss on at most 32 held-out photos a role, as wholes."""
+    pictures = []
+    for role in ("backlit", "well_lit"):
+        photos = dataset.select(role, "val")
+        chosen = photos[:: -(-len(photos) // _HELD_OUT)]
+        pictures.append([cut(dataset.pixels(row), WHOLE, params.training.crop) for row in chosen])
+    return partial(_measure, pictures[0], pictures[1], network, guidance, params.training.batch)
 
 
-def _measure(images: list, network: nn.Module, guidance: Guidance, batch: int) -> Row:
+def _measure(backlit: list, well_lit: list, network: nn.Module, guidance: Guidance, batch: int) -> Row:
+    """Means over the backlit photos; each batch of them is measured beside as many well-lit ones."""
     totals: Row = {}
     with torch.no_grad():
-        for start in range(0, len(images), batch):
-            part = images[start : start + batch]
-            image = to_tensor(part, guidance.prompt_model.device)
-            after = enhance(network, image)
-            terms = guidance.enhance(image, after)
-            terms["brightening"] = after.mean() - image.mean()
-            for name, value in terms.items():
-                totals[f"val_{name}"] = totals.get(f"val_{name}", 0.0) + float(value) * len(part) / len(images)
+        for start in range(0, len(backlit), batch):
+            part = backlit[start : start + batch]
+            beside = [well_lit[(start + offset) % len(well_lit)] for offset in range(len(part))]
+            device = guidance.prompt_model.device
+            for name, value in guidance.relight(network, to_tensor(part, device), to_tensor(beside, device)).items():
+                totals[f"val_{name}"] = totals.get(f"val_{name}", 0.0) + float(value) * len(part) / len(backlit)
     return totals
 
 

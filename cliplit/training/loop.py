@@ -23,6 +23,9 @@ from cliplit.training.checkpoint import Checkpoints, adam_state, load_adam
 
 Row = dict[str, float]
 _LAST = 50
+_CLIP = 1.0  # bound of the gradient's norm
+_RISE = 20  # steps
+_FALL = 0.4  # share of the phase
 
 
 class Curves(Protocol):
@@ -77,6 +80,9 @@ def descend(
         _check_finite(row["loss"], phase, step)
         optimizer.zero_grad(set_to_none=True)
         terms["loss"].backward()
+        nn.utils.clip_grad_norm_(module.parameters(), _CLIP)
+        for group in optimizer.param_groups:
+            group["lr"] = phase.config.learning_rate * rate(step - begin, phase.config.steps)
         optimizer.step()
         if (step + 1) % every == 0 or step + 1 == total:
             _check_finite(_size(module), phase, step)
@@ -89,6 +95,13 @@ def descend(
         progress.show(step + 1, row["loss"])
     progress.close()
     return curve
+
+
+def rate(step: int, steps: int) -> float:
+    """Share of the learning rate at ``step`` of a phase: a short rise, a plateau, and a straight fall to the end."""
+    rise = min(1.0, (step + 1) / _RISE)
+    fall = min(1.0, (steps - step) / (_FALL * steps))
+    return min(rise, fall)
 
 
 def _phase_at(phases: list[Phase], step: int) -> tuple[Phase, int]:
