@@ -29,8 +29,9 @@ def main(arguments: list[str]) -> int:
         print(f"cliplit: {error}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
-        print("cliplit: stopped; the next `make train` goes on from the last checkpoint", file=sys.stderr)
-        return 130
+        return _stopped()
+    if _interrupted(result):
+        return _stopped()
     if not result.success:
         print(f"cliplit: {failure_sentence(result)}", file=sys.stderr)
         return 2
@@ -52,6 +53,17 @@ def _run(job: str) -> dg.ExecuteInProcessResult:
 
 def _execute(defs: dg.Definitions, job: str, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
     return defs.resolve_job_def(job).execute_in_process(run_config=_QUIET, instance=instance, raise_on_error=False)
+
+
+def _stopped() -> int:
+    print("cliplit: stopped; the next `make train` goes on from the last checkpoint", file=sys.stderr)
+    return 130
+
+
+def _interrupted(result: dg.ExecuteInProcessResult) -> bool:
+    """Whether a step was ended from outside, rather than by a fault."""
+    errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    return any(error is not None and "DagsterExecutionInterruptedError" in error.to_string() for error in errors)
 
 
 def failure_sentence(result: dg.ExecuteInProcessResult) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,11 +42,13 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FastProject:
 
 
 @pytest.fixture
-def trained(trained_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FastProject:
+def trained(trained_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FastProject]:
     """A project in which every stage has run once."""
     path = tmp_path / "project"
     shutil.copytree(trained_template, path, symlinks=True)
     monkeypatch.setenv("CLIPLIT_PROJECT", str(path))
     project = FastProject(path)
     project.forget()
-    return project
+    yield project
+    for process in project.processes():  # only after a failed test
+        process.kill()

@@ -96,11 +96,14 @@ def wait_until(condition: Callable[[], object], seconds: float = 20.0) -> bool:
 def create(path: Path) -> None:
     for name in ("params.yaml", ".dvcignore", ".gitignore", "dagster.yaml", "workspace.yaml"):
         shutil.copyfile(ROOT / name, path / name)
+    (path / "mlflow").mkdir()
+    shutil.copyfile(ROOT / "mlflow" / "server.env", path / "mlflow" / "server.env")
     (path / ".dvc").mkdir()
     for name in ("config", ".gitignore"):
         shutil.copyfile(ROOT / ".dvc" / name, path / ".dvc" / name)
     text = (ROOT / "dvc.yaml").read_text().replace("python -m cliplit stage", "python fast_stage.py")
-    (path / "dvc.yaml").write_text(text)
+    # The stand-in code lies elsewhere, so that it does not shadow the real package in processes that start here.
+    (path / "dvc.yaml").write_text(text.replace("cliplit/", "code/cliplit/"))
     shutil.copyfile(FAST_STAGE, path / "fast_stage.py")
     for index, folder in enumerate(("backlit", "well_lit", "pairs/backlit", "pairs/reference")):
         (path / "data" / "photos" / folder).mkdir(parents=True)
