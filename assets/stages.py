@@ -31,6 +31,7 @@ def stage_assets(project: Path, found: tuple[dvc.Stage, ...]) -> list[dg.AssetsD
 def _stage_asset(project: Path, stage: dvc.Stage, found: tuple[dvc.Stage, ...]) -> dg.AssetsDefinition:
     by_name = {other.name: stage_key(other) for other in found}
     upstream = sorted(by_name[up] for up, down in dvc.edges(found) if down == stage.name)
+    position = f"{dvc.in_order(found).index(stage) + 1}/{len(found)}"
     gpu = bool(stage.meta.get("gpu"))
 
     @dg.asset(
@@ -44,10 +45,10 @@ def _stage_asset(project: Path, stage: dvc.Stage, found: tuple[dvc.Stage, ...]) 
         op_tags={"gpu": "true"} if gpu else None,
         pool=POOL,
         code_version=code_version(project, stage, found),
-        metadata={"stage": stage.name, "position": f"{found.index(stage) + 1}/{len(found)}"},
+        metadata={"stage": stage.name, "position": position},
     )
     def materialize(context) -> dg.MaterializeResult:  # Dagster refuses a postponed annotation here
-        return _materialize(context, project, stage, f"[{found.index(stage) + 1}/{len(found)}]")
+        return _materialize(context, project, stage, f"[{position}]")
 
     return materialize
 

@@ -92,6 +92,20 @@ def edges(found: Iterable[Stage]) -> set[tuple[str, str]]:
     }
 
 
+def in_order(found: Iterable[Stage]) -> list[Stage]:
+    """The stages so that each stands behind all it depends on, otherwise as they stood."""
+    waiting, done = list(found), list[Stage]()
+    drawn = edges(waiting)
+    while waiting:
+        names = {stage_.name for stage_ in waiting}
+        ready = next((s for s in waiting if not any(up in names for up, down in drawn if down == s.name)), None)
+        if ready is None:
+            raise UserError(f"dvc.yaml: the stages {', '.join(sorted(names))} depend on each other in a circle")
+        waiting.remove(ready)
+        done.append(ready)
+    return done
+
+
 def raw_inputs(found: Iterable[Stage]) -> tuple[str, ...]:
     """Dependencies below data/: what people bring, no stage makes."""
     return tuple(sorted({dep for stage_ in found for dep in stage_.deps if PurePosixPath(dep).parts[0] == "data"}))
