@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from importlib import import_module
 
@@ -15,6 +16,7 @@ _COMMANDS = {
     "enhance": "Relight photos.",
     "models": "List, register, promote and roll back models; train the lighting prior.",
 }
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class LazyGroup(click.Group):
@@ -48,9 +50,7 @@ def main() -> None:
         click.echo(f"cliplit: {error}", err=True)
         sys.exit(2)
     except OSError as error:
-        import errno
-
-        if error.errno != errno.ENOSPC:
+        if error.errno not in _FULL:
             raise
         click.echo(f"cliplit: {error.filename or 'the disk'}: no space left; free some and run it again", err=True)
         sys.exit(2)

@@ -17,6 +17,12 @@ from pydantic.dataclasses import dataclass
 
 from cliplit.errors import ConfigError
 
+#: What pydantic says, and what somebody who edits YAML understands.
+_PLAIN = {
+    "valid tuple": "list",
+    "valid dictionary": "mapping of keys to values",
+    "tuple should have at least 1 item after validation, not 0": "it needs at least one entry",
+}
 _strict = ConfigDict(extra="forbid")
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -48,7 +54,7 @@ class GuidanceConfig:
     prompt_words: Annotated[int, Field(ge=1, le=70)]
     positive_text: str
     negative_text: str | None
-    bad_light: tuple[str, ...]
+    bad_light: Annotated[tuple[str, ...], Field(min_length=1)]
     prompt_weight: NonNegative
     bad_light_weight: NonNegative
     identity_weight: NonNegative
@@ -155,7 +161,14 @@ def _sentence(error: ValidationError) -> str:
         return f"unknown key '{key}'; {hint}"
     if fault["type"] in {"missing", "missing_argument"}:
         return f"key '{key}' is missing; add it"
+    if fault["loc"][-1] == "[key]":
+        return f"key '{key.removesuffix('.[key]')}' is not text; write it in quotes, \"{fault['input']}\""
+    if fault["type"] == "dataclass_type":
+        needed = ", ".join(_known_keys(fault["loc"]))
+        return f"key '{key}' is {fault['input']!r}, but it needs the keys {needed}; add them"
     message = fault["msg"][0].lower() + fault["msg"][1:]
+    for ours, plain in _PLAIN.items():
+        message = message.replace(ours, plain)
     return f"key '{key}' is {fault['input']!r}, but {message}; correct the value"
 
 
@@ -164,13 +177,16 @@ def _known_keys(location: tuple[Any, ...]) -> list[str]:
     kind: Any = Params
     for part in location:
         if is_dataclass(kind):
-            kind = get_type_hints(kind).get(str(part), str)
-            kind = next((option for option in get_args(kind) if is_dataclass(option)), kind)
+            kind = _without_none(get_type_hints(kind).get(str(part)))
         else:
-            kind = get_args(kind)[-1] if get_args(kind) else str
-    if get_args(kind) and not is_dataclass(kind):
-        kind = get_args(kind)[-1]
+            kind = get_args(kind)[-1] if get_args(kind) else None
     return [field.name for field in fields(kind)] if is_dataclass(kind) else []
+
+
+def _without_none(kind: Any) -> Any:
+    """X for the type X | None, every other type as it is."""
+    options = get_args(kind)
+    return next(option for option in options if option is not type(None)) if type(None) in options else kind
 
 
 def _check_chain(path: Path, params: Params) -> None:
@@ -178,7 +194,7 @@ def _check_chain(path: Path, params: Params) -> None:
     seen = {"0"}
     for name, round_config in params.rounds.items():
         if name == "0" or not name.isalnum():
-            raise ConfigError(f"{path}: key 'rounds.{name}' is not usable as a round's name; use \"1\", \"2\", ...")
+            raise ConfigError(f'{path}: key \'rounds.{name}\' is not usable as a round\'s name; use "1", "2", ...')
         if round_config.previous not in seen:
             raise ConfigError(
                 f"{path}: key 'rounds.{name}.previous' is '{round_config.previous}', but no round of that name "

@@ -37,9 +37,7 @@ def enhancement_loss(image_features_BD: Tensor, prompts_2D: Tensor, scale: float
     return F.softplus(-log_odds(image_features_BD, prompts_2D, scale)).mean()
 
 
-def identity_loss(
-    enhanced: list[Tensor], original: list[Tensor], weights: tuple[float, ...] = LAYER_WEIGHTS
-) -> Tensor:
+def identity_loss(enhanced: list[Tensor], original: list[Tensor], weights: tuple[float, ...] = LAYER_WEIGHTS) -> Tensor:
     """Phases B and C: mean over images of Σ_l α_l·|F_l(y) − F_l(x)|² / |F_l(x)|², over the layers of both lists.
 
     The paper's loss divides by the number of elements instead; dividing by the energy of the original's features

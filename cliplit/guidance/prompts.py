@@ -43,5 +43,7 @@ class PromptPair(nn.Module):
         """Read prompts for ``vlm``; raises UserError when they were learned for a model of another width."""
         tensors = load_file(path, device=str(vlm.device))
         if set(tensors) != {"negative", "positive"} or tensors["negative"].shape[-1] != vlm.token_width:
-            raise UserError(f"{path}: these prompts belong to another model than guidance.prompt_model; learn them anew")
+            raise UserError(
+                f"{path}: these prompts belong to another model than guidance.prompt_model; learn them anew"
+            )
         return cls(tensors["negative"], tensors["positive"])

@@ -36,7 +36,7 @@ class VisionLanguageModel:
         self.clip = clip.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.fingerprint = fingerprint
-        self.visual: Any = clip.visual
+        self.visual = cast(Any, clip.visual)
         self.text: Any = getattr(clip, "text", clip)
         self.logit_scale = float(cast(Tensor, clip.logit_scale).exp())
         side = self.visual.image_size
@@ -56,7 +56,7 @@ class VisionLanguageModel:
         return int(self._token_embedding.weight.shape[1])
 
     def encode_images(self, image_BCHW: Tensor) -> Tensor:
-        """Unit features BxD; differentiable. The whole picture is squeezed to the model's square (bicubic, antialias)."""
+        """Unit features BxD; differentiable. The whole picture is squeezed to the model's square (bicubic)."""
         return F.normalize(self.visual((self._resized(image_BCHW) - self._mean) / self._std), dim=-1)
 
     def identity_features(self, image_BCHW: Tensor) -> list[Tensor]:

@@ -28,6 +28,6 @@ def apply_illumination(image_BCHW: Tensor, illumination_B1HW: Tensor, strength: 
 
 
 def guide_of(image_BCHW: Tensor) -> Tensor:
-    """What the grid and its curve are indexed by, B1HW in 0..1: the mean of a pixel's luma and its brightest channel."""
+    """What the grid and its curve are indexed by, B1HW in 0..1: the mean of luma and brightest channel."""
     weights = torch.tensor([0.299, 0.587, 0.114], dtype=image_BCHW.dtype, device=image_BCHW.device).view(1, 3, 1, 1)
     return ((image_BCHW * weights).sum(1, keepdim=True) + image_BCHW.amax(1, keepdim=True)) / 2

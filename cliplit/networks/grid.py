@@ -10,6 +10,7 @@ photo keeps the gain smooth where the photo is smooth and sharp at its edges.
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +27,8 @@ LEAST_LOG_GAIN = -0.2
 
 class GridNetwork(nn.Module):
     """Illumination map B1HW in 1/max_gain..e^0.2 from an image B3HW in 0..1 of any size."""
+
+    steepest: Tensor
 
     def __init__(self, max_gain: float, width: int = 24) -> None:
         super().__init__()
@@ -50,7 +53,7 @@ class GridNetwork(nn.Module):
         self.cells = nn.Conv2d(wide, KNOTS, 1)
         for layer in (self.everywhere, self.cells):
             nn.init.normal_(layer.weight, std=1e-3)
-            nn.init.zeros_(layer.bias)
+            nn.init.zeros_(cast(Tensor, layer.bias))
         nn.init.constant_(self.everywhere.bias[: KNOTS - 1], -4.0)
         self.register_buffer("steepest", _steepest_steps().view(1, -1, 1, 1), persistent=False)
 

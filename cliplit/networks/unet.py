@@ -5,6 +5,8 @@ The paper calls it a U-Net, though nothing is downsampled but inside the pyramid
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -63,7 +65,7 @@ class UNet(nn.Module):
         self.last = nn.Sequential(ResidualBlock(32), ResidualBlock(32))
         self.head = conv(32, 1)
         nn.init.normal_(self.head.weight, std=1e-3)
-        nn.init.ones_(self.head.bias)  # L = 1 leaves a photo as it is: the place to start from
+        nn.init.ones_(cast(Tensor, self.head.bias))  # L = 1 leaves a photo as it is: the place to start from
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         features = F.leaky_relu(self.stem(image_BCHW), 0.2)

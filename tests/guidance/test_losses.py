@@ -78,12 +78,7 @@ def test_rank_loss_with_one_and_two_results_by_hand():
     features = [unit(angle) for angle in angles]
     one = max(0, 0.9 - p[0] + p[3]) + max(0, 0.9 - p[0] + p[1]) + max(0, 0.2 - p[1] + p[3])
     assert rank_loss([features[0], features[1], features[3]], PROMPTS, scale).item() == pytest.approx(one, rel=1e-5)
-    two = (
-        max(0, 0.9 - p[0] + p[3])
-        + max(0, 0.9 - p[0] + p[1])
-        + max(0, 0.1 - p[1] + p[2])
-        + max(0, 0.1 - p[2] + p[3])
-    )
+    two = max(0, 0.9 - p[0] + p[3]) + max(0, 0.9 - p[0] + p[1]) + max(0, 0.1 - p[1] + p[2]) + max(0, 0.1 - p[2] + p[3])
     assert rank_loss(features, PROMPTS, scale).item() == pytest.approx(two, rel=1e-5)
 
 

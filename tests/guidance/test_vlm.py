@@ -77,7 +77,8 @@ def test_prompts_survive_saving_and_equal_prompts_have_equal_bytes(lumiclip, tmp
     pair.save(tmp_path / "a.safetensors")
     pair.save(tmp_path / "another-name.safetensors")
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "another-name.safetensors").read_bytes()
-    assert torch.equal(PromptPair.load(tmp_path / "a.safetensors", lumiclip).features(lumiclip), pair.features(lumiclip))
+    loaded = PromptPair.load(tmp_path / "a.safetensors", lumiclip)
+    assert torch.equal(loaded.features(lumiclip), pair.features(lumiclip))
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def article(text: str) -> str:
 
 
 def caption_bank(generator: torch.Generator | None = None) -> list[str]:
-    """One caption per class, good light first, then DEFECTS; the plain wording without a generator, else a random one."""
+    """One caption per class, good light first, then DEFECTS; plainly worded without a generator, else at random."""
 
     def pick(options: tuple[str, ...]) -> str:
         return options[int(torch.randint(len(options), (1,), generator=generator))] if generator else options[0]
