@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ import dagster as dg
 
 from assets.project import POOL
 from cliplit.errors import UserError
+from cliplit.evaluation.remeasure import remeasure
 from cliplit.lineage import mlflow_store, registry
+from cliplit.lineage.runs import PIPELINE_RUN
 
 _GROUP = "models"
 _OWNERS = ["team:cliplit"]
@@ -29,8 +33,8 @@ def model_assets(project: Path) -> list[dg.AssetsDefinition]:
         pool=POOL,
         description="The judged model as a version in MLflow's registry, once for each DVC md5, alias `challenger`.",
     )
-    def challenger() -> dg.MaterializeResult:
-        with _one_sentence():
+    def challenger(context) -> dg.MaterializeResult:  # Dagster refuses a postponed annotation here
+        with _told(context):
             version = registry.register_challenger(project)
         return dg.MaterializeResult(data_version=dg.DataVersion(version.md5), metadata=describe(project, version))
 
@@ -44,9 +48,9 @@ def model_assets(project: Path) -> list[dg.AssetsDefinition]:
         description="The model that serves, alias `champion`: the challenger, where it beats the one before on "
         "params.yaml's promotion.metric. `cliplit models rollback` undoes a promotion.",
     )
-    def champion() -> dg.MaterializeResult:
-        with _one_sentence():
-            outcome = registry.promote(project, remeasure=lambda weights: remeasure(project, weights))
+    def champion(context) -> dg.MaterializeResult:
+        with _told(context):
+            outcome = registry.promote(project, remeasure=partial(remeasure, project))
         reigning = outcome.version if outcome.promoted else outcome.champion_before or outcome.version
         told = {"promoted": outcome.promoted, "reason": outcome.reason, "challenger": outcome.version.number}
         print(f"champion: version {reigning.number}; {outcome.reason}", flush=True)
@@ -54,29 +58,6 @@ def model_assets(project: Path) -> list[dg.AssetsDefinition]:
         return dg.MaterializeResult(data_version=dg.DataVersion(reigning.md5), metadata=metadata)
 
     return [challenger, champion]
-
-
-def remeasure(project: Path, weights: Path) -> float:
-    """The declared metric of ``weights`` on the photos of today, measured as the stage evaluate does."""
-    import pandas as pd  # these and torch take seconds to import: not while Dagster loads the graph
-
-    from cliplit.config import load_params
-    from cliplit.enhancer import Enhancer, pick_device
-    from cliplit.evaluation import evaluate, heldout
-    from cliplit.guidance.light import NamedLight
-    from cliplit.guidance.vlm import resolve_models
-
-    params = load_params(project / "params.yaml")
-    enhancer = Enhancer.load(weights, params.device)
-    vlm, _ = resolve_models(params.guidance, pick_device(params.device))
-    light = NamedLight.from_config(vlm, params.guidance)
-    tables = [
-        evaluate.backlit_table(heldout.held_out(project, "backlit"), enhancer, light, vlm),
-        evaluate.well_lit_table(heldout.held_out(project, "well_lit"), enhancer),
-        evaluate.pairs_table(heldout.pair_paths(project), enhancer, evaluate.well_lit_level(project)),
-    ]
-    figures = evaluate.figures(pd.concat([table for table in tables if len(table)], ignore_index=True))
-    return float(figures[params.promotion.metric])
 
 
 def describe(project: Path, version: registry.Version) -> dict[str, Any]:
@@ -94,9 +75,15 @@ def describe(project: Path, version: registry.Version) -> dict[str, Any]:
 
 
 @contextmanager
-def _one_sentence() -> Iterator[None]:
-    """What a user can put right fails the step with that sentence alone."""
+def _told(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """MLflow hears which run this belongs to; what a user can put right fails the step with that sentence alone."""
+    before = os.environ.get(PIPELINE_RUN)
+    os.environ[PIPELINE_RUN] = context.run_id
     try:
         yield
     except UserError as error:
         raise dg.Failure(str(error), allow_retries=False) from None
+    finally:
+        os.environ.pop(PIPELINE_RUN)
+        if before is not None:
+            os.environ[PIPELINE_RUN] = before

@@ -19,6 +19,7 @@ from assets.previews import stage_preview
 from assets.project import POOL, source_key, stage_key
 from cliplit.files import read_json
 from cliplit.lineage import digests, dvc, tracking
+from cliplit.lineage.runs import PIPELINE_RUN, headline
 
 _PATIENCE = 20.0  # s that an interrupted runner gets to end its stage
 
@@ -100,7 +101,7 @@ def _supervise(context: dg.AssetExecutionContext, project: Path, stage: dvc.Stag
     injector, reader = dg.PipesTempFileContextInjector(), dg.PipesTempFileMessageReader()
     with dg.open_pipes_session(context, injector, reader) as session:
         environment = {**dvc.dvc_environment(), **session.get_bootstrap_env_vars()}
-        environment |= {"CLIPLIT_PIPELINE_RUN": context.run_id, "CLIPLIT_RUNNER_PARENT": str(os.getpid())}
+        environment |= {PIPELINE_RUN: context.run_id, "CLIPLIT_RUNNER_PARENT": str(os.getpid())}
         process = subprocess.Popen([sys.executable, "-m", "pipelines.runner", stage.name], cwd=project, env=environment)
         try:
             process.wait()
@@ -130,7 +131,7 @@ def _metadata(
     metadata: dict[str, Any] = {"outputs": dg.MetadataValue.json(outs)}
     for path in stage.metrics:
         if (project / path).exists():
-            metadata |= {name: value for name, value in read_json(project / path).items() if value is not None}
+            metadata |= headline(read_json(project / path))
     url = tracking.run_url(project, stage.name)
     if url:
         metadata["mlflow"] = dg.MetadataValue.url(url)

@@ -13,10 +13,13 @@ from safetensors import SafetensorError
 
 from cliplit.config import Params, load_params
 from cliplit.errors import UserError
+from cliplit.files import read_json
+from cliplit.lineage.mlflow_store import log
 from cliplit.lineage.tracking import Tracker, track_stage
 
 STAGES = ("curate", "prompts", "enhancer", "select", "evaluate", "report")
 _IN_ROUNDS = {"prompts", "enhancer"}
+_KEPT = {"manifest.csv", "rejected.csv", "choice.json", "per_photo.csv", "report.html"}  # besides curves and pictures
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -31,6 +34,7 @@ def run_stage(name: str, round_name: str | None = None, project: Path = Path()) 
     with track_stage(dvc_name(name, round_name), used_params(params, name, round_name), project) as tracker:
         try:
             _function(name)(params, round_name, project, tracker)
+            _show(project, name, round_name, tracker)
         except BaseException as error:
             _remove_new(project, name, round_name, before)
             if _is_full(error):
@@ -96,6 +100,28 @@ def _function(name: str) -> Callable[[Params, str | None, Path, Tracker], None]:
     module = {"curate": "cliplit.photos.curate"}.get(name, f"cliplit.evaluation.{name}")
     plain: Callable[..., None] = import_module(module).run
     return lambda params, round_name, project, tracker: plain(params, project)
+
+
+def _show(project: Path, name: str, round_name: str | None, tracker: Tracker) -> None:
+    """Numbers, a picture and small files of a finished stage for whoever looks at its run."""
+    written = [project / path for path in outputs(name, round_name)]
+    for path in written:
+        if path.suffix == ".json":
+            tracker.results(read_json(path), headline=name == "evaluate")
+    if not tracker.in_mlflow:
+        return
+    shown = [file for folder in written if folder.is_dir() for file in folder.iterdir() if file.name in _KEPT]
+    for file in sorted(shown):
+        tracker.file(file)
+    try:
+        picture = import_module("cliplit.evaluation.pictures").stage_picture(project, name, round_name)
+    except Exception as error:  # a picture that cannot be drawn must not cost the stage
+        log.warning("there is no picture of %s: %s", name, error)
+        return
+    if picture is not None:
+        path = project / "work" / dvc_name(name, round_name).replace("@", "-") / "picture.jpg"
+        picture.convert("RGB").save(path, quality=85)
+        tracker.image(name, path)
 
 
 def _snapshot(project: Path, name: str, round_name: str | None) -> dict[Path, tuple[int, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -55,9 +56,10 @@ def register() -> None:
 @models.command()
 def promote() -> None:
     """Make the challenger champion if it beats the reigning one."""
+    from cliplit.evaluation.remeasure import remeasure
     from cliplit.lineage import registry
 
-    result = registry.promote(Path())
+    result = registry.promote(Path(), remeasure=partial(remeasure, Path()))
     if result.promoted:
         click.echo(f"Version {result.version.number} is the champion now: {result.reason}.")
     else:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from cliplit.errors import UserError
 from cliplit.lineage import mlflow_store as store
-from cliplit.lineage import runs, tracking
+from cliplit.lineage import runs
 
 ARTIFACT = "artifacts/model"  # where MLflow puts the artifact called "model" inside a model folder
 _LIBRARIES = ("cliplit", "mlflow", "torch", "safetensors", "pillow", "numpy", "pandas")
@@ -31,7 +31,7 @@ def create_version(
     card = model_card(project, md5, dataset, metrics)
     experiment = store.experiment_id(client, project)
     tags = {"cliplit.stage": "challenger", "dvc.md5": md5} | runs.lineage_tags(project, dataset)
-    parent = runs.parent_run(client, experiment, project).info.run_id
+    parent = runs.parent_of_model(client, experiment, project, md5)
     run = client.create_run(experiment, run_name="challenger", tags=tags | {"mlflow.parentRunId": parent})
     try:
         with tempfile.TemporaryDirectory(prefix="cliplit-") as temporary:
@@ -39,13 +39,15 @@ def create_version(
             save_model(folder, model)
             (model / "README.md").write_text(card, encoding="utf-8")
             client.log_artifacts(run.info.run_id, str(model), "model")
-        if (project / "dvc.lock").exists():
-            client.log_artifact(run.info.run_id, str(project / "dvc.lock"))
+        runs.keep_lock(client, project, run.info.run_id, parent)
         _ensure_registered(client, name)
         version = client.create_model_version(
             name, f"{run.info.artifact_uri}/model", run_id=run.info.run_id, tags=tags, description=card
         )
+        for metric, value in metrics.items():
+            client.log_metric(run.info.run_id, metric, value)
         client.set_terminated(run.info.run_id, "FINISHED")
+        client.set_terminated(parent, "FINISHED")
         return version
     except BaseException:
         client.set_terminated(run.info.run_id, "FAILED")
@@ -91,7 +93,7 @@ def model_card(project: Path, md5: str, dataset: str | None, metrics: dict[str, 
         dataset_md5=dataset,
         commit=store.git_commit(project),
         metrics=dict(sorted(metrics.items())),
-        params=tracking.flatten(params),
+        params=runs.flatten(params),
         outputs=store.all_locked_outputs(project),
     )
 

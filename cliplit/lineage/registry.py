@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from cliplit.config import load_params
 from cliplit.errors import UserError
 from cliplit.files import read_json
-from cliplit.lineage import digests, dvc, packaging
+from cliplit.lineage import digests, dvc, packaging, runs
 from cliplit.lineage import mlflow_store as store
 
 NAME = "cliplit"
@@ -124,6 +124,7 @@ def promote(project: Path = Path(), remeasure: Callable[[Path], float] | None = 
             better, reason = _judge(rule.metric, value, reigning, rule.min_gain)
         if better:
             _move(client, champion=challenger.version, previous=champion.version if champion else None)
+        _record(client, project, challenger, champion, better, reason, {rule.metric: value})
         return Promotion(better, reason, _version(client.get_model_version(NAME, challenger.version)), before)
 
 
@@ -148,6 +149,16 @@ def _judge(metric: str, value: float, reigning: float | None, min_gain: float) -
     better = value - reigning > min_gain
     verb = "beats" if better else "does not beat"
     return better, f"{metric} {value:.4f} {verb} the champion's {reigning:.4f} by more than {min_gain:g}"
+
+
+def _record(
+    client: Any, project: Path, challenger: Any, champion: Any, better: bool, reason: str, metrics: dict[str, float]
+) -> None:
+    """Write the decision down as a run of its own, beside the stages."""
+    md5 = challenger.tags["dvc.md5"]
+    tags = {"cliplit.promoted": str(better).lower(), "cliplit.reason": reason, "cliplit.challenger_md5": md5}
+    tags["dvc.md5"] = md5 if better else champion.tags["dvc.md5"]
+    runs.record(client, project, "champion", md5, tags, metrics)
 
 
 def _move(client: Any, champion: str, previous: str | None, rolled_back: str | None = None) -> None:
@@ -187,9 +198,7 @@ def _measured(project: Path, md5: str) -> tuple[dict[str, float], str | None]:
         raise UserError(f"{METRICS}: it is not about the chosen model; run `dvc repro` so that it is measured")
     for fault in dvc.verify_bytes(project, "evaluate"):
         raise UserError(fault)
-    values = read_json(project / METRICS)
-    numbers = {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
-    return numbers, inputs.get("artifacts/dataset")
+    return runs.headline(read_json(project / METRICS)), inputs.get("artifacts/dataset")
 
 
 def _tag_measures(client: Any, number: str, metrics: dict[str, float], dataset: str | None) -> None:

@@ -22,7 +22,6 @@ from cliplit.lineage.journal import Journal, Point
 
 _FLUSH_SECONDS = 2.0
 _BATCH = 1000  # metrics that MLflow takes in one call
-_MAX_VALUE = 6000  # characters of a parameter that MLflow stores
 
 
 class Tracker:
@@ -32,7 +31,13 @@ class Tracker:
         self._journal = journal
         self._sink = sink
         self._buffer: list[Point] = []
+        self._names: set[str] = set()
         self._flushed = time.monotonic()
+
+    @property
+    def in_mlflow(self) -> bool:
+        """Whether pictures and files are kept anywhere."""
+        return self._sink is not None
 
     def metric(self, name: str, value: float, step: int = 0) -> None:
         """Add one point to the curve ``name``."""
@@ -41,9 +46,21 @@ class Tracker:
     def metrics(self, values: dict[str, float], step: int = 0) -> None:
         """Add one point to each of several curves."""
         numbers = {name: float(value) for name, value in values.items()}
+        self._names |= numbers.keys()
         self._buffer += self._journal.append(numbers, step)
         if time.monotonic() - self._flushed > _FLUSH_SECONDS or len(self._buffer) >= _BATCH:
             self._flush()
+
+    def results(self, values: dict[str, Any], headline: bool = False) -> None:
+        """Numbers about the stage as a whole; one that has a curve already keeps it.
+
+        With ``headline`` the pipeline run above the stage shows them too.
+        """
+        numbers = {name: value for name, value in runs.headline(values).items() if name not in self._names}
+        self.metrics(numbers)
+        if self._sink is not None and headline:
+            self._flush()
+            self._sink.on_parent(numbers)
 
     def image(self, name: str, path: Path) -> None:
         """Keep the picture at ``path`` under images/``name`` (the suffix is taken from the path)."""
@@ -78,7 +95,7 @@ class Tracker:
 def track_stage(stage: str, params: dict[str, Any], project: Path = Path()) -> Iterator[Tracker]:
     """Track one execution of ``stage``; ``params`` is what it was given, nested as in params.yaml."""
     dataset = dataset_md5(project) if stage != "curate" else None
-    flat = flatten(params)
+    flat = runs.flatten(params)
     journal = Journal(
         project / "work" / stage.replace("@", "-") / "metrics.jsonl",
         {"stage": stage, "params": flat, "dataset_md5": dataset},
@@ -106,6 +123,8 @@ def tag_outputs(project: Path, stage: str, md5s: dict[str, str]) -> None:
         run = runs.newest(client, project, stage)
         if run is not None:
             runs.tag_run(client, run, md5s)
+            parent = run.data.tags.get("mlflow.parentRunId")
+            runs.keep_lock(client, project, run.info.run_id, *([parent] if parent else []))
 
     if md5s and store.exists(project) and _enabled():
         _bounded(tag, project)
@@ -130,17 +149,6 @@ def dataset_md5(project: Path) -> str | None:
     return store.locked_outputs(project, "curate").get("artifacts/dataset")
 
 
-def flatten(params: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one with dotted keys; lists stay values."""
-    flat: dict[str, Any] = {}
-    for name, value in params.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
-
-
 class _RunSink:
     """The MLflow side of a tracker; every call goes through a worker thread and is dropped after a problem."""
 
@@ -155,7 +163,13 @@ class _RunSink:
 
     def points(self, points: list[Point]) -> None:
         """Send points, as many in a call as MLflow takes."""
-        self._submit(lambda: self._send(points))
+        self._submit(lambda: self._send(points, self._run))
+
+    def on_parent(self, values: dict[str, float]) -> None:
+        """Show ``values`` on the pipeline run."""
+        now = time.time()
+        points = [Point(name, value, 0, now) for name, value in values.items()]
+        self._submit(lambda: self._send(points, self._parent))
 
     def keep(self, name: str, data: bytes) -> None:
         """Keep ``data`` as the artifact ``name``."""
@@ -190,18 +204,14 @@ class _RunSink:
             "cliplit.params": hashlib.md5(json.dumps(self._flat, sort_keys=True, default=str).encode()).hexdigest(),
         }
         self._run = client.create_run(experiment, run_name=self._stage, tags=tags)
-        from mlflow.entities import Param
+        runs.log_params(client, self._run.info.run_id, self._flat)
 
-        params = [Param(name, str(value)[:_MAX_VALUE]) for name, value in self._flat.items()]
-        for start in range(0, len(params), 100):
-            client.log_batch(self._run.info.run_id, params=params[start : start + 100])
-
-    def _send(self, points: list[Point]) -> None:
+    def _send(self, points: list[Point], run: Any) -> None:
         from mlflow.entities import Metric
 
         metrics = [Metric(name, value, int(when * 1000), step) for name, value, step, when in points]
         for start in range(0, len(metrics), _BATCH):
-            self._client.log_batch(self._run.info.run_id, metrics=metrics[start : start + _BATCH])
+            self._client.log_batch(run.info.run_id, metrics=metrics[start : start + _BATCH])
 
     def _keep(self, name: str, data: bytes) -> None:
         import tempfile
