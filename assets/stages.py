@@ -120,7 +120,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(timeout=_PATIENCE)
     except subprocess.TimeoutExpired:
-        process.kill()  # the stage then dies with the pipe it prints to
+        process.kill()  # the guard of its group then ends the stage
         process.wait()
 
 

@@ -1,7 +1,8 @@
 """Run one DVC stage so that nothing outlives whoever asked for it: ``python -m pipelines.runner STAGE``.
 
 DVC ignores Ctrl-C while a stage's command runs, and a killed parent leaves both behind. So DVC and the stage get a
-process group of their own here; signals are forwarded to it, and when the parent of this process is gone, so are they.
+process group of their own here; signals are forwarded to it, and when the parent of this process or this process
+itself is gone, so are they.
 A file lock lets one stage run at a time in a project, whoever starts it.
 """
 
@@ -26,9 +27,9 @@ from filelock import FileLock, Timeout
 
 from cliplit.errors import UserError
 from cliplit.lineage import dvc
+from pipelines.groups import Group
 
 _POLL = 0.2  # s
-_GRACE = ((signal.SIGINT, 6.0), (signal.SIGTERM, 2.0))  # s to react, before the next and at last SIGKILL
 _TAIL = 16384  # bytes of output kept to find the reason of a failure
 _STOPPED = 130
 _ADVICE = (b"To track the changes", b"git add ", b"To enable auto", b"dvc config ", b"Use `dvc push`", b"Updating lock")
@@ -61,28 +62,23 @@ def run(name: str, project: Path) -> tuple[int, str]:
     with _lock(project, supervisor) as locked:
         if not locked:
             return _STOPPED, f"{name}: stopped while it waited for another stage"
-        process = subprocess.Popen(
-            dvc.dvc_command("repro", "--single-item", name),
-            cwd=project,
-            env={**dvc.dvc_environment(), "PYTHONUNBUFFERED": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        dvc.forget_dead(project)
+        environment = {**dvc.dvc_environment(), "PYTHONUNBUFFERED": "1"}
+        group = Group(dvc.dvc_command("repro", "--single-item", name), project, environment, subprocess.PIPE)
         tail = bytearray()
-        assert process.stdout is not None
-        pump = threading.Thread(target=_pass_on, args=(process.stdout, tail), daemon=True)
+        assert group.process.stdout is not None
+        pump = threading.Thread(target=_pass_on, args=(group.process.stdout, tail), daemon=True)
         pump.start()
         try:
-            while process.poll() is None and not supervisor.should_stop():
+            while group.poll() is None and not supervisor.should_stop():
                 time.sleep(_POLL)
         finally:
-            end_group(process)
+            group.end()
         pump.join(timeout=2)
     if supervisor.stopping:
         return _STOPPED, f"{name}: stopped; start it again to go on from its last checkpoint"
-    return process.returncode, "" if process.returncode == 0 else failure_reason(name, tail.decode(errors="replace"))
+    code = group.process.returncode
+    return code, "" if code == 0 else failure_reason(name, tail.decode(errors="replace"))
 
 
 def failure_reason(name: str, output: str) -> str:
@@ -137,51 +133,6 @@ def _pass_on(stream: IO[bytes], tail: bytearray) -> None:
 def _print(lines: list[bytes]) -> None:
     sys.stdout.buffer.write(b"".join(lines))
     sys.stdout.buffer.flush()
-
-
-def end_group(process: subprocess.Popen[bytes]) -> None:
-    """Ask everything that the stage started to end, then make it; returns when nothing is left."""
-    if process.poll() is not None and not _members(process.pid):
-        return
-    for number, patience in _GRACE:
-        _signal_group(process.pid, number)
-        until = time.monotonic() + patience
-        while time.monotonic() < until:
-            if process.poll() is not None and not _members(process.pid):
-                return
-            time.sleep(0.05)
-    _signal_group(process.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
-    process.wait()
-
-
-def _members(group: int) -> list[psutil.Process]:
-    """Living processes of the process group (where there are no groups: the process and its children)."""
-    if not hasattr(os, "getpgid"):
-        return _tree(group)
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return found
-
-
-def _tree(pid: int) -> list[psutil.Process]:
-    try:
-        process = psutil.Process(pid)
-        return [process, *process.children(recursive=True)]
-    except psutil.Error:
-        return []
-
-
-def _signal_group(group: int, number: signal.Signals) -> None:
-    for process in _members(group):
-        try:
-            process.send_signal(number)
-        except psutil.Error:
-            continue
 
 
 def main(arguments: list[str]) -> int:

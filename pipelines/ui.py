@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 import urllib.request
@@ -13,8 +12,8 @@ from pathlib import Path
 
 from assets.project import project_folder
 from cliplit.lineage import dvc, mlflow_store
+from pipelines.groups import Group
 from pipelines.home import prepare_home
-from pipelines.runner import end_group
 
 HOST = "127.0.0.1"  # neither server has a login
 _READY_SECONDS = 90.0
@@ -29,7 +28,7 @@ def main() -> int:
         signal.signal(number, _interrupt)
     mlflow_port, dagster_port = free_port(5000), free_port(3000)
     environment = {**dvc.dvc_environment(), "CLIPLIT_PROJECT": str(project), "DAGSTER_HOME": str(home)}
-    servers: dict[str, subprocess.Popen[bytes]] = {}
+    servers: dict[str, Group] = {}
     try:
         remote = os.environ.get("MLFLOW_TRACKING_URI", "")
         if not remote.startswith("http"):
@@ -44,7 +43,7 @@ def main() -> int:
         while all(server.poll() is None for server in servers.values()):
             time.sleep(0.5)
         ended = next(name for name, server in servers.items() if server.poll() is not None)
-        print(f"cliplit: {ended} ended with code {servers[ended].returncode}; see {home / 'ui.log'}", file=sys.stderr)
+        print(f"cliplit: {ended} ended with code {servers[ended].poll()}; see {home / 'ui.log'}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nStopping both.", flush=True)
@@ -52,7 +51,7 @@ def main() -> int:
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         for server in reversed(servers.values()):
-            end_group(server)
+            server.end()
 
 
 def free_port(wanted: int) -> int:
@@ -68,18 +67,10 @@ def free_port(wanted: int) -> int:
     raise OSError(f"no free port between {wanted} and {wanted + 99} on {HOST}")
 
 
-def _start(command: list[str], project: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+def _start(command: list[str], project: Path, environment: dict[str, str]) -> Group:
     """``command`` in a process group of its own, its output in ui.log beside Dagster's history."""
     with Path(environment["DAGSTER_HOME"], "ui.log").open("ab") as log:
-        return subprocess.Popen(
-            command,
-            cwd=project,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        return Group(command, project, environment, log)
 
 
 def _dagster(project: Path, port: int) -> list[str]:
@@ -105,7 +96,7 @@ def _mlflow_environment(project: Path, environment: dict[str, str]) -> dict[str,
     return {**environment, **{name.strip(): value.strip() for name, value in pairs}}
 
 
-def _readiness(servers: dict[str, subprocess.Popen[bytes]], ports: dict[str, int]) -> str:
+def _readiness(servers: dict[str, Group], ports: dict[str, int]) -> str:
     """Wait until every server answers; says how to stop them."""
     until = time.monotonic() + _READY_SECONDS
     for name in servers:

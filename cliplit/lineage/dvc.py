@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import psutil
 import yaml
 
 from cliplit.errors import UserError
 from cliplit.lineage.digests import path_md5
 
+_PID = re.compile(r'"pid": (\d+)')
 _INTERPOLATION = re.compile(r"\$\{([^}]+)\}")
 
 
@@ -194,6 +196,20 @@ def track_photos(project: Path) -> str:
     return f"Versioned {', '.join(folders)} in DVC; commit {', '.join(f'{folder}.dvc' for folder in folders)} to git."
 
 
+def forget_dead(project: Path) -> None:
+    """Drop the locks of a DVC that was killed: DVC itself calls their paths busy for ever.
+
+    They are dropped only when every process that they name is gone; DVC's error message advises the same by hand.
+    """
+    path = project / ".dvc" / "tmp" / "rwlock"
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    if held and not any(_is_dvc(int(number)) for number in _PID.findall(json.dumps(held))):
+        path.unlink(missing_ok=True)
+
+
 def run_dvc(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run DVC by this interpreter in ``project`` and capture what it prints."""
     return subprocess.run(
@@ -217,6 +233,16 @@ def dvc_error(output: str) -> str:
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
     return (errors or lines or ["DVC gave no reason"])[-1]
+
+
+def _is_dvc(pid: int) -> bool:
+    """Whether this process runs and is a DVC: numbers are given out again."""
+    try:
+        return any("dvc" in word for word in psutil.Process(pid).cmdline())
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:
+        return True
 
 
 def _stage(name: str, round_name: str | None, body: Mapping[str, Any], scope: Mapping[str, Any]) -> Stage:

@@ -43,7 +43,7 @@ class FastProject:
         (self.path / "work" / "invocations.txt").unlink(missing_ok=True)
 
     def misbehave(self, stage: str, how: str) -> None:
-        """Make a stage misbehave: "hang", "fail", "crash", "nan", or "sleep"."""
+        """Make a stage misbehave: "hang", "silent", "fail", "crash", "nan", or "sleep"."""
         (self.path / "work").mkdir(exist_ok=True)
         (self.path / "work" / f"{stage}.behaviour").write_text(how)
 

@@ -33,6 +33,8 @@ if how == "hang":
     for step in range(600):
         print(f"step {step}", flush=True)
         time.sleep(0.1)
+if how == "silent":
+    time.sleep(60)
 if how == "sleep":
     time.sleep(1.0)
 if how == "fail":

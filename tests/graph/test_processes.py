@@ -43,13 +43,20 @@ def test_the_runner_ends_its_stage_when_told_to(trained: FastProject, number: si
     assert trained.processes() == []
 
 
-def test_a_killed_runner_takes_its_stage_with_it(trained: FastProject) -> None:
-    _hang(trained)
+def test_a_killed_runner_takes_even_a_silent_stage_with_it_and_can_be_repeated(trained: FastProject) -> None:
+    trained.set_param("seed", 5)
+    trained.misbehave("curate", "silent")
     runner = _start(trained, "pipelines.runner", "curate")
     assert wait_until(lambda: trained.ran == ["curate"])
+    assert len(trained.processes()) >= 3  # the runner, DVC and the stage
     runner.kill()
     runner.communicate(timeout=15)
-    assert wait_until(lambda: trained.processes() == [], 10)
+    assert wait_until(lambda: trained.processes() == [], 3)
+    trained.behave()
+    again = _start(trained, "pipelines.runner", "curate")
+    output, _ = again.communicate(timeout=30)
+    assert again.returncode == 0, output
+    assert trained.processes() == []
 
 
 @pytest.mark.slow
