@@ -14,15 +14,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from cliplit.errors import UserError
 from cliplit.files import atomic_path, write_json
 from cliplit.guidance.lumiclip.captions import bank_targets, caption_bank, compose
-from cliplit.guidance.lumiclip.conditions import DEFECTS, simulate, to_coded, to_linear
-from cliplit.guidance.vlm import MEAN, STD, read_architecture
-from cliplit.photos.codecs import list_photos, read_photo, to_srgb
-
-_CACHE_SIDE = 144
-_HELD_OUT = 7  # every seventh photo is held out
+from cliplit.guidance.lumiclip.conditions import simulate, to_coded, to_linear
+from cliplit.guidance.lumiclip.zero_shot import load_folder, normalise, zero_shot
+from cliplit.guidance.vlm import read_architecture
 
 
 @dataclass(frozen=True)
@@ -44,32 +40,17 @@ def pretrain(photos: Path, out: Path, steps: int | None = None, seed: int = 0) -
     Returns the zero-shot accuracy per class on the held-out photos. Raises UserError when a folder holds too little.
     """
     config = PretrainConfig(seed=seed) if steps is None else PretrainConfig(seed=seed, steps=steps)
-    backlit, well_lit = (_load_folder(photos / role) for role in ("backlit", "well_lit"))
-    train = [pixels[_kept(len(pixels))] for pixels in (backlit, well_lit)]
-    held_out = [pixels[~_kept(len(pixels))] for pixels in (backlit, well_lit)]
-    model = _train(train[0], train[1], config)
-    metrics = zero_shot(model, held_out[0], held_out[1], seed=seed)
+    model = _train(
+        load_folder(photos / "backlit", held_out=False), load_folder(photos / "well_lit", held_out=False), config
+    )
+    metrics = zero_shot(
+        model, load_folder(photos / "backlit", held_out=True), load_folder(photos / "well_lit", held_out=True)
+    )
     tensors = {name: value.half() if value.is_floating_point() else value for name, value in model.state_dict().items()}
     with atomic_path(out / "lumiclip.safetensors") as temporary:
         save_file(tensors, temporary, metadata={"architecture": json.dumps(read_architecture(), sort_keys=True)})
     write_json(out / "metrics.json", {**metrics, "steps": config.steps, "seed": seed})
     return metrics
-
-
-def _kept(count: int) -> Tensor:
-    return torch.arange(count) % _HELD_OUT != 0
-
-
-def _load_folder(folder: Path) -> Tensor:
-    """All readable photos of a folder as uint8 N3SS, squeezed to a square as the model will see them."""
-    pictures = []
-    for path in tqdm(list_photos(folder), desc=f"reading {folder.name}", disable=None):
-        pixels = torch.from_numpy(np.array(to_srgb(read_photo(path)).pixels)).permute(2, 0, 1)[None]
-        small = F.interpolate(pixels.float(), size=(_CACHE_SIDE,) * 2, mode="bicubic", antialias=True)
-        pictures.append(small.round().clamp(0, 255).to(torch.uint8))
-    if len(pictures) < 2 * _HELD_OUT:
-        raise UserError(f"{folder}: only {len(pictures)} readable photos; pretraining needs at least {2 * _HELD_OUT}")
-    return torch.cat(pictures)
 
 
 def _crops(pictures: Tensor, side: int, generator: torch.Generator) -> Tensor:
@@ -139,11 +120,6 @@ def _train(backlit: Tensor, well_lit: Tensor, config: PretrainConfig) -> open_cl
     return averaged.eval()
 
 
-def normalise(image_BCHW: Tensor) -> Tensor:
-    """Coded RGB 0..1 to what the image tower expects."""
-    return (image_BCHW - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)
-
-
 def bank_loss(images: Tensor, bank: Tensor, severity: Tensor, scale: Tensor) -> Tensor:
     """Cross-entropy of the captions' softmax against how severe each defect is."""
     return -(bank_targets(severity) * F.log_softmax(scale * images @ bank.T, dim=1)).sum(1).mean()
@@ -157,43 +133,3 @@ def sentence_loss(images: Tensor, texts: Tensor, sentences: list[str], scale: Te
     rows = -(targets * F.log_softmax(logits, dim=1)).sum(1).mean()
     columns = -(targets * F.log_softmax(logits.T, dim=1)).sum(1).mean()
     return (rows + columns) / 2
-
-
-@torch.inference_mode()
-def zero_shot(model: open_clip.CLIP, backlit: Tensor, well_lit: Tensor, seed: int = 0) -> dict[str, float]:
-    """Share of held-out pictures whose best caption is right: real backlit, well-lit, and each made defect.
-
-    Real dark photos count as right when they are called backlit or underexposed.
-    """
-    architecture = read_architecture()
-    side = architecture["vision_cfg"]["image_size"]
-    tokenizer = open_clip.SimpleTokenizer(context_length=architecture["text_cfg"]["context_length"])
-    bank = model.encode_text(tokenizer(caption_bank()), normalize=True)
-
-    def classes(linear: Tensor) -> Tensor:
-        return (model.encode_image(normalise(to_coded(linear)), normalize=True) @ bank.T).argmax(1)
-
-    def seen(pictures: Tensor) -> Tensor:
-        return to_linear(F.interpolate(pictures.float() / 255, size=(side, side), mode="bilinear", antialias=True))
-
-    dark = {1 + DEFECTS.index("backlit"), 1 + DEFECTS.index("underexposed")}
-    metrics = {
-        "accuracy_real_dark": sum(int(value) in dark for value in classes(seen(backlit))) / len(backlit),
-        "accuracy_well_lit": (classes(seen(well_lit)) == 0).float().mean().item(),
-        "accuracy_underexposed_2_stops": _share(classes(seen(well_lit) * 0.25), "underexposed"),
-        "accuracy_overexposed_2_stops": _share(classes(seen(well_lit) * 4.0), "overexposed"),
-    }
-    generator = torch.Generator().manual_seed(seed)
-    repeated = seen(well_lit).repeat(12, 1, 1, 1)
-    batch = simulate(repeated, torch.zeros(len(repeated), dtype=torch.bool), generator)
-    answers = classes(batch.linear)
-    for column, defect in enumerate(DEFECTS):
-        alone = (batch.severity[:, column] > 0.9) & (batch.severity.sum(1) - batch.severity[:, column] < 0.3)
-        if alone.any():
-            metrics[f"accuracy_{defect.replace(' ', '_')}"] = _share(answers[alone], defect)
-    metrics["held_out_backlit"], metrics["held_out_well_lit"] = float(len(backlit)), float(len(well_lit))
-    return metrics
-
-
-def _share(answers: Tensor, defect: str) -> float:
-    return (answers == 1 + DEFECTS.index(defect)).float().mean().item()
