@@ -1,29 +1,32 @@
-# make demo | train | ui | test | lint
+# make install | demo | train | ui | test | lint | clean
 PYTHON ?= python3
 BIN := .venv/bin
-PHOTOS := data/photos
+# Options of `cliplit photos demo`, as in: make demo DEMO="--seed 3"
+DEMO ?=
 
-.PHONY: demo train ui test lint clean
+.PHONY: install demo train ui test lint clean
 
-demo: .venv/installed
-	$(BIN)/cliplit photos demo
+install: .venv/installed
+
+demo: install
+	$(BIN)/cliplit photos demo $(DEMO)
 	$(BIN)/python -m pipelines.train
-	$(BIN)/cliplit enhance $(PHOTOS)/pairs/backlit -o enhanced --overwrite
+	$(BIN)/cliplit enhance data/photos/pairs/backlit -o enhanced --overwrite
 	@echo
-	@echo "Report:           artifacts/report/report.html"
-	@echo "Enhanced photos:  enhanced/"
-	@echo "Dagster, MLflow:  make ui, then http://127.0.0.1:3000 and http://127.0.0.1:5000"
+	@echo "Report:            artifacts/report/report.html (open it in a browser)"
+	@echo "Enhanced photos:   enhanced/ (as taken: data/photos/pairs/backlit/)"
+	@echo "Dagster, MLflow:   make ui, then http://127.0.0.1:3000 and http://127.0.0.1:5000"
 
-train: .venv/installed
+train: install
 	$(BIN)/python -m pipelines.train
 
-ui: .venv/installed
+ui: install
 	$(BIN)/python -m pipelines.ui
 
-test: .venv/installed
+test: install
 	$(BIN)/python -m pytest
 
-lint: .venv/installed
+lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -31,10 +34,12 @@ lint: .venv/installed
 
 # The marker is written last, so that an interrupted install starts again.
 .venv/installed: pyproject.toml constraints.txt
-	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'cliplit needs Python 3.11 or newer; call make PYTHON=python3.12')"
+	$(PYTHON) -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and 'cliplit needs Python 3.11, 3.12 or 3.13; call make PYTHON=python3.12')"
+	@echo "Installing into .venv: several gigabytes, some minutes."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
 	touch $@
 
+# Photos, the environment, and what MLflow and DVC keep stay.
 clean:
 	rm -rf artifacts work enhanced
