@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from cliplit.config import NetworkConfig
 from cliplit.errors import UserError
 from cliplit.files import atomic_path
+from cliplit.networks import reference
 from cliplit.networks.gain import apply_illumination
 from cliplit.networks.grid import GridNetwork
 from cliplit.networks.unet import UNet
@@ -42,7 +43,12 @@ def save_network(network: nn.Module, config: NetworkConfig, path: Path) -> None:
 
 
 def load_network(path: Path, device: torch.device | str = "cpu") -> tuple[nn.Module, NetworkConfig]:
-    """Read what ``save_network`` wrote; raises UserError naming the file when it is not there or something else."""
+    """Read what ``save_network`` wrote, or a checkpoint of the published CLIP-LIT (.pth).
+
+    Raises UserError naming the file when it is not there or something else.
+    """
+    if path.suffix in reference.SUFFIXES and path.is_file():
+        return reference.load_reference(path).to(device).eval(), NetworkConfig("unet", reference.MAX_GAIN)
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
             header = json.loads((file.metadata() or {}).get("cliplit", "{}"))
