@@ -54,7 +54,7 @@ def model_assets(project: Path) -> list[dg.AssetsDefinition]:
         reigning = outcome.version if outcome.promoted else outcome.champion_before or outcome.version
         told = {"promoted": outcome.promoted, "reason": outcome.reason, "challenger": outcome.version.number}
         print(f"champion: version {reigning.number}; {outcome.reason}", flush=True)
-        metadata = describe(project, reigning) | told
+        metadata = told | describe(project, reigning)
         return dg.MaterializeResult(data_version=dg.DataVersion(reigning.md5), metadata=metadata)
 
     return [challenger, champion]
@@ -64,12 +64,12 @@ def describe(project: Path, version: registry.Version) -> dict[str, Any]:
     """What Dagster shows of a version: its number, keys, numbers and where to look at it."""
     address = f"{mlflow_store.ui_address(project)}/#/models/{registry.NAME}/versions/{version.number}"
     metadata: dict[str, Any] = {
-        **version.metrics,
         "version": version.number,
-        "dvc_md5": version.md5,
-        "dataset_md5": version.dataset_md5 or "unknown",
         "aliases": ", ".join(version.aliases),
         "mlflow": dg.MetadataValue.url(address),
+        "dvc_md5": version.md5,
+        "dataset_md5": version.dataset_md5 or "unknown",
+        **version.metrics,
     }
     return metadata
 

@@ -83,7 +83,7 @@ def _materialize(
     if not cached:
         tracking.tag_outputs(project, stage.name, primary | outs)
     return dg.MaterializeResult(
-        data_version=dg.DataVersion(md5), metadata=_metadata(context, project, stage, outs) | {"cache_hit": cached}
+        data_version=dg.DataVersion(md5), metadata=_metadata(context, project, stage, outs, cached)
     )
 
 
@@ -125,19 +125,22 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _metadata(
-    context: dg.AssetExecutionContext, project: Path, stage: dvc.Stage, outs: dict[str, str]
+    context: dg.AssetExecutionContext, project: Path, stage: dvc.Stage, outs: dict[str, str], cached: bool
 ) -> dict[str, Any]:
-    """Metrics, md5s, the link to the curves, and a picture."""
-    metadata: dict[str, Any] = {"outputs": dg.MetadataValue.json(outs)}
-    for path in stage.metrics:
-        if (project / path).exists():
-            metadata |= headline(read_json(project / path))
-    url = tracking.run_url(project, stage.name)
-    if url:
-        metadata["mlflow"] = dg.MetadataValue.url(url)
+    """A picture, the link to the curves, numbers and md5s, in the order in which they are shown."""
+    metadata: dict[str, Any] = {}
     try:
         preview = stage_preview(project, stage)
     except Exception as error:  # a picture that cannot be drawn must not cost the stage's result
         context.log.warning(f"There is no preview of {stage.name}: {error}")
         preview = None
-    return metadata | ({"preview": preview} if preview else {})
+    if preview:
+        metadata["preview"] = preview
+    url = tracking.run_url(project, stage.name)
+    if url:
+        metadata["mlflow"] = dg.MetadataValue.url(url)
+    metadata["cache_hit"] = cached
+    for path in stage.metrics:
+        if (project / path).exists():
+            metadata |= headline(read_json(project / path))
+    return metadata | {"outputs": dg.MetadataValue.json(outs)}

@@ -57,7 +57,9 @@ class Supervisor:
 
 def run(name: str, project: Path) -> tuple[int, str]:
     """Run stage ``name`` under the project's lock; returns (exit code, reason), the reason empty on success."""
-    dvc.stage(project, name)
+    for folder in dvc.raw_inputs([dvc.stage(project, name)]):
+        if not (project / folder).exists():
+            raise UserError(f"{folder}: there is no such folder; run `cliplit photos import` or `cliplit photos demo`")
     supervisor = Supervisor()
     with _lock(project, supervisor) as locked:
         if not locked:
@@ -148,7 +150,7 @@ def main(arguments: list[str]) -> int:
             code, reason = 2, str(error)
         if pipes is not None:
             pipes.report_custom_message({"exit_code": code, "reason": reason})
-    if reason:
+    if reason and not under_dagster:  # Dagster says it itself
         print(f"cliplit: {reason}", file=sys.stderr)
     return code
 

@@ -24,7 +24,7 @@ def main() -> int:
     project = project_folder()
     dvc.stages(project)
     home = prepare_home(project)
-    for number in (signal.SIGTERM, signal.SIGHUP if hasattr(signal, "SIGHUP") else signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP if hasattr(signal, "SIGHUP") else signal.SIGTERM):
         signal.signal(number, _interrupt)
     mlflow_port, dagster_port = free_port(5000), free_port(3000)
     environment = {**dvc.dvc_environment(), "CLIPLIT_PROJECT": str(project), "DAGSTER_HOME": str(home)}

@@ -49,9 +49,12 @@ def held_out(project: Path, role: str) -> HeldOut:
 
 
 def pair_paths(project: Path) -> list[tuple[str, Path, Path]]:
-    """Name, backlit photo and reference of every pair, sorted by name."""
+    """Name, backlit photo and reference of every pair that curate did not reject, sorted by name."""
     backlit, reference = project / PAIRS / "backlit", project / PAIRS / "reference"
     if not (backlit.is_dir() and reference.is_dir()):
         return []
     shared = {path.name for path in backlit.iterdir()} & {path.name for path in reference.iterdir()}
-    return [(name, backlit / name, reference / name) for name in sorted(shared) if not name.startswith(".")]
+    rejections = project / DATASET / "rejected.csv"
+    rejected = set(pd.read_csv(rejections)["source"]) if rejections.is_file() else set()
+    wrong = {Path(source).name for source in rejected if str(source).startswith("pairs/")}
+    return [(name, backlit / name, reference / name) for name in sorted(shared - wrong) if not name.startswith(".")]

@@ -57,7 +57,7 @@ def _relit(project: Path, weights: Path) -> Image.Image | None:
     from cliplit.enhancer import Enhancer  # torch takes seconds to import: not while Dagster loads the graph
 
     enhancer = Enhancer.load(weights, "cpu")
-    before = [np.asarray(_fit(pixels, 2 * _HEIGHT)) for pixels in before]
+    before = [np.array(_fit(pixels, 2 * _HEIGHT)) for pixels in before]
     return rows([before, [enhancer.enhance(pixels) for pixels in before]])
 
 

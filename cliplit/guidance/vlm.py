@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import urllib.error
+import urllib.request
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +13,7 @@ from typing import Any, cast
 import open_clip
 import torch
 import torch.nn.functional as F
+from huggingface_hub import constants as hub
 from open_clip.constants import OPENAI_DATASET_MEAN as MEAN
 from open_clip.constants import OPENAI_DATASET_STD as STD
 from open_clip.modified_resnet import ModifiedResNet
@@ -22,6 +25,7 @@ from cliplit.config import GuidanceConfig, ModelConfig
 from cliplit.errors import UserError
 
 _LUMICLIP = Path(__file__).parent / "lumiclip"
+_HUB_SECONDS = 5
 EMBEDDED = ModelConfig(name="lumiclip", weights="embedded")
 PRESETS = {
     "lumiclip": (EMBEDDED, EMBEDDED),
@@ -149,6 +153,8 @@ def _create_open_clip(config: ModelConfig, device: torch.device, key: str) -> nn
             f"params.yaml: key '{key}.weights' is '{config.weights}', which is neither a file nor a pretrained tag "
             f"of {config.name}; its tags are {tags}"
         )
+    if is_tag and not _hub_answers():
+        hub.HF_HUB_OFFLINE = True  # what was downloaded before still loads; what was not fails now, not after a minute
     try:
         return open_clip.create_model(config.name, pretrained=config.weights, device=device, require_pretrained=True)
     except Exception as error:  # open_clip, its hub client and torch each raise their own kinds
@@ -157,6 +163,17 @@ def _create_open_clip(config: ModelConfig, device: torch.device, key: str) -> nn
         else:
             reason = f"does not hold weights of {config.name}; give a checkpoint of that model"
         raise UserError(f"params.yaml: key '{key}.weights': '{config.weights}' {reason}") from error
+
+
+def _hub_answers() -> bool:
+    """Whether the place where open_clip finds pretrained weights can be reached, asked once."""
+    try:
+        urllib.request.urlopen(urllib.request.Request(hub.ENDPOINT, method="HEAD"), timeout=_HUB_SECONDS).close()
+    except urllib.error.HTTPError:
+        return True  # it answered
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _load_lumiclip(config: ModelConfig, device: torch.device, key: str) -> VisionLanguageModel:

@@ -25,6 +25,7 @@ EXPERIMENT = "cliplit"
 DEFAULT_UI = "http://127.0.0.1:5000"
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlruns"
+_KIND = {"mlflow.experimentKind": "custom_model_development"}  # what MLflow calls an experiment that trains
 
 _PATIENCE_DATABASE = 20.0  # s; the first contact creates the tables, which takes seconds on a slow core
 _PATIENCE_SERVER = 4.0  # s
@@ -84,7 +85,7 @@ def experiment_id(client: Any, project: Path) -> str:
     if tracking_uri(project).startswith("sqlite:"):
         location = (project / ARTIFACTS).resolve().as_uri()
     try:
-        return str(client.create_experiment(EXPERIMENT, artifact_location=location))
+        return str(client.create_experiment(EXPERIMENT, artifact_location=location, tags=_KIND))
     except Exception:
         found = client.get_experiment_by_name(EXPERIMENT)  # another process was faster
         if found is None:

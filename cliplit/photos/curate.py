@@ -91,6 +91,11 @@ def _inspect_pairs(project: Path, long_side: int) -> tuple[list[Inspected], Reje
     for photo in photos:
         if names[Path(photo.source).name] != len(PAIR_SIDES):
             rejected[photo.source] = "the other photo of this pair is missing or unreadable"
+    sizes = {photo.source: (photo.width, photo.height) for photo in photos if photo.source not in rejected}
+    for source, (width, height) in sizes.items():
+        other = next(twin for twin in sizes if twin != source and Path(twin).name == Path(source).name)
+        if sizes[other] != (width, height):
+            rejected[source] = f"its size {width}x{height} differs from that of {other}"
     return [photo for photo in photos if photo.source not in rejected], rejected
 
 
