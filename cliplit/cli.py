@@ -1,8 +1,9 @@
-"""The command line: ``cliplit photos | stage | enhance | models``."""
+"""The command line: ``cliplit photos | stage | enhance | models | bench``."""
 
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from importlib import import_module
 
@@ -15,6 +16,7 @@ _COMMANDS = {
     "stage": "Run one stage of dvc.yaml (DVC calls this).",
     "enhance": "Relight photos.",
     "models": "List, register, promote and roll back models; train the lighting prior.",
+    "bench": "Measure models beside baselines, upper bounds and peers.",
 }
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -44,6 +46,9 @@ def cliplit() -> None:
 
 def main() -> None:
     """Run the command line; what a user can put right ends in one sentence and exit code 2."""
+    # Threads that wait by spinning made training 25 times slower on a machine that does anything else; torch reads this
+    # when it is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         cliplit(standalone_mode=True)
     except UserError as error:

@@ -1,0 +1,86 @@
+"""``cliplit bench``: how good a model's pictures are, beside baselines, upper bounds and others' results."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from cliplit.errors import UserError
+
+
+class NamedPath(click.ParamType):
+    """NAME=PATH on the command line."""
+
+    name = "NAME=PATH"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Path]:
+        """Name and path; fails where either is missing or the name would not serve as one."""
+        if isinstance(value, tuple):
+            return value
+        name, equals, path = str(value).partition("=")
+        if not (equals and name.strip() and path) or "/" in name or name.startswith("."):
+            self.fail(f"'{value}' is not NAME=PATH, as in unet=model.safetensors", param, ctx)
+        return name.strip(), Path(path)
+
+
+@click.group()
+def bench() -> None:
+    """Measure models beside baselines, upper bounds and peers."""
+
+
+@bench.command()
+@click.option("--pairs", type=click.Path(path_type=Path), help="Folder with backlit/ and reference/, same file names.")
+@click.option("--unpaired", type=NamedPath(), multiple=True, help="A folder of dark photos; repeatable.")
+@click.option("--well-lit", type=click.Path(path_type=Path), help="Folder of photos that are fine: harm, and NIQE.")
+@click.option("--model", "models", type=NamedPath(), multiple=True, help="A weights file; else the champion, if any.")
+@click.option("--outputs", type=NamedPath(), multiple=True, help="A folder of a peer's results, same file names.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder for tables and gallery.")
+@click.option("--gallery", type=click.IntRange(min=1), default=8, show_default=True, help="Photos shown of each set.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the bootstrap.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+def quality(
+    pairs: Path | None,
+    unpaired: tuple[tuple[str, Path], ...],
+    well_lit: Path | None,
+    models: tuple[tuple[str, Path], ...],
+    outputs: tuple[tuple[str, Path], ...],
+    output: Path,
+    gallery: int,
+    seed: int,
+    device: str,
+) -> None:
+    """One table of methods and test sets: fidelity, exposure, clipping, hue, noise, harm.
+
+    Writes table.md, per_photo.csv, bench.json and gallery.html. Exit code 1: some photos failed.
+    """
+    if output.exists() and not output.is_dir():
+        raise UserError(f"{output}: is a file; name a folder with -o")
+    from cliplit.bench import gallery as pictures
+    from cliplit.bench import quality as runner
+    from cliplit.bench import tables
+
+    inputs = runner.Inputs(pairs, unpaired, well_lit, models or _champion(), outputs, device)
+    result = runner.measure(inputs, quiet=not sys.stderr.isatty())
+    text = tables.write(result, output, seed)
+    pictures.write(result, output, gallery)
+    click.echo(text)
+    click.echo(f"{output}: table.md, per_photo.csv, bench.json and gallery.html are written.")
+    if result.failures:
+        click.echo(f"{len(result.failures)} results are missing; table.md says which.", err=True)
+        sys.exit(1)
+
+
+def _champion() -> tuple[tuple[str, Path], ...]:
+    """The champion of the current folder under that name; nothing where there is none, or no project at all."""
+    from cliplit.lineage.registry import champion_file
+
+    try:
+        path = champion_file(Path())
+    except UserError:
+        path = None
+    if path is None:
+        click.echo("No model is named with --model and there is no champion: baselines only.", err=True)
+        return ()
+    return (("champion", path),)
