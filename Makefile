@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Options of `cliplit photos demo`, as in: make demo DEMO="--seed 3"
 DEMO ?=
+# As in cliplit/cli.py: torch's threads shall not spin while they wait, others compute too.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: install demo train ui test lint clean
 

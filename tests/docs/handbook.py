@@ -26,6 +26,11 @@ def pages() -> list[Path]:
     return [path for path in tracked() if path.suffix == ".md"]
 
 
+def instructions() -> list[Path]:
+    """The pages that tell people what to type; docs/runs tells what was typed once."""
+    return [path for path in pages() if ROOT / "docs" / "runs" not in path.parents]
+
+
 def fenced(page: Path, language: str) -> list[str]:
     """The blocks of ``page`` fenced as ``language``."""
     return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -87,6 +88,18 @@ def test_a_full_disk_is_one_sentence(
         cli.main()
     assert ended.value.code == 2
     assert capsys.readouterr().err == "cliplit: out/a.jpg: no space left; free some and run it again\n"
+
+
+def test_threads_wait_without_spinning_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    for told, expected in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+        if told:
+            monkeypatch.setenv("OMP_WAIT_POLICY", told)
+        fails_with(UserError("x"), monkeypatch)
+        with pytest.raises(SystemExit):
+            cli.main()
+        assert os.environ["OMP_WAIT_POLICY"] == expected
+    monkeypatch.delenv("OMP_WAIT_POLICY")
 
 
 def test_a_fault_of_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
