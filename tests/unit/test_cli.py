@@ -41,7 +41,7 @@ def test_help_names_every_command_and_imports_nothing_slow() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
-    for name in ("photos", "stage", "enhance", "models"):
+    for name in ("photos", "stage", "enhance", "models", "bench"):
         assert f"  {name} " in done.stdout
 
 
