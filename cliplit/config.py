@@ -57,6 +57,7 @@ class GuidanceConfig:
     bad_light: Annotated[tuple[str, ...], Field(min_length=1)]
     prompt_weight: NonNegative
     bad_light_weight: NonNegative
+    region_weight: NonNegative
     identity_weight: NonNegative
     smoothness_weight: NonNegative
     harm_weight: NonNegative

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -33,3 +34,18 @@ class NamedLight:
     def log_probability(self, image_features_BD: Tensor) -> Tensor:
         """log P(good light | photo), B values ≤ 0; differentiable."""
         return self.log_probabilities(image_features_BD)[:, 0]
+
+
+#: Side of a region as a share of the photo's; four of them overlap and cover it.
+REGION = 5 / 8
+
+
+def regions(image_BCHW: Tensor) -> Tensor:
+    """The four corner windows of each image, 4B×C×h×w, h = REGION·H: what light is judged by locally.
+
+    A photo whose face is dark before a bright sky is fair on the whole; its regions are not.
+    """
+    height, width = image_BCHW.shape[-2:]
+    tall, wide = max(1, round(height * REGION)), max(1, round(width * REGION))
+    corners = [(top, left) for top in (0, height - tall) for left in (0, width - wide)]
+    return torch.cat([image_BCHW[..., top : top + tall, left : left + wide] for top, left in corners])

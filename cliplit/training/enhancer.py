@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cliplit.config import GuidanceConfig, NetworkConfig, Params
 from cliplit.enhancer import pick_device
 from cliplit.files import atomic_path
-from cliplit.guidance.light import NamedLight
+from cliplit.guidance.light import NamedLight, regions
 from cliplit.guidance.losses import enhancement_loss, harm_loss, identity_loss, smoothness_loss
 from cliplit.guidance.prompts import PromptPair
 from cliplit.guidance.vlm import VisionLanguageModel, resolve_models
@@ -44,8 +44,9 @@ class Guidance:
     def relight(self, network: nn.Module, backlit: Tensor, well_lit: Tensor) -> dict[str, Tensor]:
         """The weighted sum of what good light asks for and of what must stay as it is, and its terms.
 
-        prompt −log P(positive | y), bad_light −log P(good light | y), identity and smoothness are means over the
-        backlit photos, harm over the well-lit ones; the weights are the keys of the same names in params.yaml.
+        prompt −log P(positive | y), bad_light −log P(good light | y), region the same of y's four corner windows,
+        identity and smoothness are means over the backlit photos, harm over the well-lit ones; the weights are the
+        keys of the same names in params.yaml.
         """
         light = network(backlit)
         after = apply_illumination(backlit, light)
@@ -53,6 +54,7 @@ class Guidance:
         terms = {
             "prompt": enhancement_loss(features, self.prompts, self.prompt_model.logit_scale),
             "bad_light": -self.light.log_probability(features).mean(),
+            "region": -self.light.log_probability(self.prompt_model.encode_images(regions(after))).mean(),
             "identity": self._identity(backlit, after),
             "smoothness": smoothness_loss(light, backlit),
             "harm": harm_loss(enhance(network, well_lit), well_lit),
