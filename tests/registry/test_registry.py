@@ -192,12 +192,12 @@ def test_concurrent_promotions_serialise(project, aliases):
     registry.register_challenger(project.path)
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
-    processes = [context.Process(target=_promote_in_process, args=(str(project.path), answers)) for _ in range(3)]
+    processes = [context.Process(target=_promote_in_process, args=(str(project.path), answers)) for _ in range(2)]
     for process in processes:
         process.start()
     for process in processes:
         process.join(60)
-    assert sorted(answers.get(timeout=5) for _ in processes) == [False, False, True]
+    assert sorted(answers.get(timeout=5) for _ in processes) == [False, True]
     assert aliases() == {"challenger": 2, "champion": 2, "previous": 1}
 
 

@@ -24,7 +24,8 @@ PARAMS = {"seed": 3, "enhancer": {"steps": 5, "learning_rate": 0.1}}
 
 def _runs(client, query: str = "") -> list:
     found = client.search_experiments(filter_string=f"name = '{store.EXPERIMENT}'")
-    return client.search_runs([found[0].experiment_id], query, order_by=["attributes.start_time ASC"])
+    ids = [one.experiment_id for one in found]
+    return client.search_runs(ids, query, order_by=["attributes.start_time ASC"]) if ids else []
 
 
 def _children(client) -> list:
@@ -102,7 +103,6 @@ from cliplit.lineage.tracking import track_stage
 with track_stage("select", {"seed": 3}, Path(sys.argv[1])) as tracker:
     for step in range(1, 8):
         tracker.metrics({"loss": float(step)}, step)
-    time.sleep(float(sys.argv[2]))
     print("ready", flush=True)
     time.sleep(60)
 """
@@ -110,9 +110,12 @@ with track_stage("select", {"seed": 3}, Path(sys.argv[1])) as tracker:
 
 @pytest.mark.slow
 def test_resuming_after_kill_keeps_one_point_a_step(project, client):
-    command = [sys.executable, "-c", _VICTIM, str(project.path), "2"]
+    command = [sys.executable, "-c", _VICTIM, str(project.path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as victim:
         assert victim.stdout.readline() == "ready\n"
+        until = time.monotonic() + 60
+        while not _children(client) and time.monotonic() < until:
+            time.sleep(0.1)
         victim.send_signal(signal.SIGKILL)
     assert [line["step"] for line in _lines(project, "select")] == list(range(1, 8))
     with track_stage("select", {"seed": 3}, project.path) as tracker:

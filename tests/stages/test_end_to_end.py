@@ -13,6 +13,7 @@ from PIL import Image, ImageChops
 from stages_project import Project, executed, materialize
 
 from assets.project import stage_key
+from cliplit.evaluation.remeasure import remeasure
 from cliplit.lineage import digests, dvc, registry
 from cliplit.lineage import mlflow_store as store
 
@@ -93,6 +94,12 @@ def test_dagster_shows_numbers_pictures_and_the_way_to_mlflow(trained_once: Trai
     assert made["champion"].metadata["promoted"].value is True
     figures = made["evaluate"].metadata
     assert "score" in figures and "structure" in figures and "structure_low" not in figures
+
+
+def test_a_champion_that_is_measured_again_gets_the_score_of_its_evaluation(trained_once: Trained) -> None:
+    path, _ = trained_once
+    score = json.loads((path / "artifacts/metrics/evaluation.json").read_text())["score"]
+    assert remeasure(path, path / "artifacts/model/model.safetensors") == pytest.approx(score, abs=1e-5)
 
 
 def test_the_champion_relights_photos(trained_once: Trained, tmp_path: Path) -> None:
