@@ -18,6 +18,7 @@ def _metadata(result: dg.ExecuteInProcessResult, node: str) -> dict:
     return result.asset_materializations_for_node(node)[0].metadata
 
 
+@pytest.mark.slow
 def test_a_fresh_project_runs_every_stage_once_and_the_second_time_none(fresh: FastProject) -> None:
     fresh.set_param("rounds", {"1": yaml.safe_load((fresh.path / "params.yaml").read_text())["rounds"]["1"]})
     first = fresh.materialize()
@@ -37,6 +38,7 @@ def test_stages_know_the_dagster_run(trained: FastProject) -> None:
     assert result.run_id in (trained.path / "work" / "invocations.txt").read_text()
 
 
+@pytest.mark.slow
 def test_changing_round_2_leaves_rounds_0_and_1_cached(trained: FastProject) -> None:
     trained.set_param("rounds.2.enhancer.learning_rate", 0.9)
     result = trained.materialize("enhancer-0", "prompts@1", "enhancer@1", "prompts@2", "enhancer@2", "select")
