@@ -85,3 +85,11 @@ def noise_gain(before: np.ndarray, after: np.ndarray) -> float | None:
         return None
     noise = [max(QUANTISATION, noise_std(pixels, region)) for pixels in (before, after)]
     return noise[1] / noise[0]
+
+
+def dark_lift(before: np.ndarray, after: np.ndarray) -> float | None:
+    """Mean luma of the dark region of ``before``, after over before: what a mere gain does to noise too."""
+    region = dark_region(before)
+    if int(region.sum()) < LEAST_DARK:
+        return None
+    return float(metrics.luma(after)[region].mean() / metrics.luma(before)[region].mean())

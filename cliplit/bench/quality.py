@@ -18,6 +18,7 @@ from cliplit.errors import PhotoError, UserError
 from cliplit.evaluation import metrics
 
 DEFAULT_LEVEL = 0.5
+SEEN = 0.05  # smaller faults are not listed
 
 
 @dataclass(frozen=True)
@@ -102,15 +103,20 @@ def faults(row: pd.Series) -> dict[str, float]:
         "worse": -row["psnr_gain"] / 3,
         "harm": (30 - row["harm"]) / 3,
     }
-    return {name: round(min(float(size), 5.0), 3) for name, size in sizes.items() if size > 0}
+    return {name: round(min(float(size), 5.0), 3) for name, size in sizes.items() if size >= SEEN}
 
 
 def worst(bench: Bench, count: int) -> list[tuple[pd.Series, dict[str, float]]]:
     """The ``count`` worst results of the first model (else of the first method) over all sets, with their faults."""
     rows = bench.rows[bench.rows["method"] == judged_method(bench)]
     judged = [(row, faults(row)) for _, row in rows.iterrows()]
-    judged.sort(key=lambda item: (-sum(item[1].values()), item[0]["set"], item[0]["photo"]))
+    judged.sort(key=lambda item: (-sum(item[1].values()), _fidelity(item[0]), item[0]["set"], item[0]["photo"]))
     return judged[:count]
+
+
+def _fidelity(row: pd.Series) -> float:
+    """dB to the reference, or of a well-lit photo to itself: what orders photos of equal faults."""
+    return min((float(row[name]) for name in ("psnr", "harm") if pd.notna(row[name])), default=metrics.IDENTICAL_DB)
 
 
 def judged_method(bench: Bench) -> str:
@@ -169,6 +175,7 @@ def _row(
         "clipped_low": metrics.clipped_low(after),
         "hue_error": measures.hue_error(before, after),
         "noise_gain": measures.noise_gain(before, after),
+        "dark_lift": measures.dark_lift(before, after),
         "harm": metrics.psnr(after, before) if well_lit else None,
     }
     numbers = {name: np.nan if value is None else value for name, value in figures.items()}

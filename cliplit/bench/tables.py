@@ -27,6 +27,7 @@ COLUMNS = {
     "clipped_high_ratio": ("clipped x", 2),
     "hue_error": ("hue error °", 2),
     "noise_gain": ("noise x", 2),
+    "dark_lift": ("lift x", 2),
     "harm": ("harm dB", 2),
 }
 WORST = 20

@@ -84,6 +84,13 @@ def test_noise_gain_of_a_gain_is_the_gain() -> None:
     assert measures.noise_gain(before, flat(60, size=128)) == pytest.approx(0.19 / 4, rel=0.1)
 
 
+def test_lift_of_the_dark_region() -> None:
+    before = noisy(20, 4)
+    before[:, 64:] = 200
+    assert measures.dark_lift(before, np.minimum(before, 120) * 2) == pytest.approx(2, rel=1e-6)
+    assert measures.dark_lift(flat(120), flat(200)) is None
+
+
 def test_noise_is_measured_in_the_dark_only() -> None:
     assert measures.noise_gain(noisy(120, 4), noisy(120, 9)) is None
     before = noisy(20, 4)

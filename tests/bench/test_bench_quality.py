@@ -17,6 +17,7 @@ from cliplit.bench import learned, niqe, quality, tables
 from cliplit.commands.bench import bench
 from cliplit.errors import UserError
 from cliplit.evaluation import compare, metrics
+from cliplit.lineage import registry
 from cliplit.photos.codecs import save_png
 
 SHARED = Path(__file__).parents[3] / "shared"
@@ -24,8 +25,9 @@ FILES = ("table.md", "per_photo.csv", "bench.json", "gallery.html")
 
 
 @pytest.fixture(autouse=True)
-def _few_patches_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def _few_patches_are_enough_and_no_champion_is_near(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(niqe, "LEAST_PATCHES", 10)
+    monkeypatch.chdir(tmp_path)
 
 
 def run(root: Path, output: Path, *more: object) -> Result:
@@ -69,6 +71,17 @@ def test_the_table_names_bounds_repeats_and_what_is_missing(folders: Path, tmp_p
     assert "Not measured: peer, dark/again.png: there is no such output" in text
     assert "8 results are missing" in done.output
     assert "LPIPS" in text and "CLIP-IQA" in text
+
+
+def test_without_a_model_the_champion_is_measured(
+    folders: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["quality", "--unpaired", f"dark={folders / 'dark'}", "-o", str(tmp_path / "out"), "--gallery", "1"]
+    done = CliRunner().invoke(bench, arguments)
+    assert done.exit_code == 0 and "there is no champion: baselines only" in done.output
+    monkeypatch.setattr(registry, "champion_file", lambda project: weights)
+    done = CliRunner().invoke(bench, arguments)
+    assert done.exit_code == 0 and "| dark | champion | 2 |" in done.output
 
 
 def test_the_gallery_opens(folders: Path, weights: Path, tmp_path: Path) -> None:
