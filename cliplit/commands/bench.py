@@ -76,10 +76,7 @@ def _champion() -> tuple[tuple[str, Path], ...]:
     """The champion of the current folder under that name; nothing where there is none, or no project at all."""
     from cliplit.lineage.registry import champion_file
 
-    try:
-        path = champion_file(Path())
-    except UserError:
-        path = None
+    path = champion_file(Path())
     if path is None:
         click.echo("No model is named with --model and there is no champion: baselines only.", err=True)
         return ()
