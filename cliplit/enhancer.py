@@ -53,7 +53,7 @@ class Enhancer:
         if strength == 0:
             return pixels.copy()
         with torch.inference_mode():
-            image = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device).permute(2, 0, 1)[None].float() / 255
+            image = torch.from_numpy(np.array(pixels, order="C")).to(self.device).permute(2, 0, 1)[None].float() / 255
             illumination = self.illumination(image)
             enhanced = apply_illumination(image, illumination, strength)
             result: np.ndarray = enhanced[0].mul(255).round().byte().permute(1, 2, 0).cpu().numpy()

@@ -56,7 +56,15 @@ def test_gain_by_hand():
     image = torch.tensor([0.2, 0.1, 0.05]).view(1, 3, 1, 1)
     enhanced = apply_illumination(image, torch.full((1, 1, 1, 1), 0.5))
     knee = (1 + 0.4**4 - 0.2**4) ** -0.25
-    assert enhanced.flatten().tolist() == pytest.approx([0.4 * knee, 0.2 * knee, 0.1 * knee], rel=1e-5)
+    lifted = [0.4 * knee, 0.2 * knee, 0.1 * knee]
+    luma = 0.299 * lifted[0] + 0.587 * lifted[1] + 0.114 * lifted[2]
+    certainty = 0.2 / (0.2 + 1.5 / 255)
+    assert enhanced.flatten().tolist() == pytest.approx([luma + (v - luma) * certainty for v in lifted], rel=1e-4)
+
+
+def test_a_gain_of_one_changes_nothing():
+    image = torch.rand(1, 3, 16, 16)
+    assert torch.allclose(apply_illumination(image, torch.ones(1, 1, 16, 16)), image, atol=1e-6)
 
 
 def test_white_stays_white_black_stays_black_and_nothing_else_clips():
@@ -68,10 +76,24 @@ def test_white_stays_white_black_stays_black_and_nothing_else_clips():
         assert lifted[:-1].max() < 1
 
 
-def test_channel_ratios_stay():
-    image = torch.rand(1, 3, 8, 8)
+def hue(image):
+    """Degrees of hue of each pixel, B3HW to BHW."""
+    red, green, blue = image.unbind(1)
+    return torch.rad2deg(torch.atan2(3**0.5 * (green - blue), 2 * red - green - blue))
+
+
+def test_hue_stays_and_only_deep_shadows_lose_colour():
+    torch.manual_seed(0)
+    image = torch.rand(1, 3, 8, 8) * torch.linspace(0.02, 1, 8).view(1, 1, 1, 8)
     enhanced = apply_illumination(image, torch.full((1, 1, 8, 8), 0.3))
-    assert torch.allclose(enhanced[:, 0] * image[:, 1], enhanced[:, 1] * image[:, 0], atol=1e-5)
+    turn = (hue(enhanced) - hue(image) + 180) % 360 - 180
+    assert turn.abs().max() < 0.1
+
+    def saturation(pixels):
+        return (pixels.amax(1) - pixels.amin(1)) / pixels.amax(1)
+
+    kept = (saturation(enhanced) / saturation(image))[0]
+    assert kept[:, 7].min() > 0.95 and kept[:, 0].max() < 0.8
 
 
 def test_strength_zero_is_the_input_and_strength_grows_the_gain():

@@ -52,7 +52,7 @@ class _Sneaky:
         return (print, ("code ran while a checkpoint was read",))
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", pickle.dumps(_Sneaky())])
+@pytest.mark.parametrize("content", [b"", b"hello", pickle.dumps(_Sneaky(), protocol=2)])
 def test_files_that_are_no_checkpoint_run_no_code_and_end_in_one_sentence(content, tmp_path, capsys):
     (tmp_path / "m.pth").write_bytes(content)
     with pytest.raises(UserError, match="not a checkpoint of tensors"):
