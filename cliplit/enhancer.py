@@ -18,6 +18,8 @@ from cliplit.networks.gain import apply_illumination
 from cliplit.photos.codecs import Photo
 
 CHAMPION = "champion"
+#: The network that comes with cliplit; its model card lies beside it.
+SHIPPED = Path(__file__).parent / "weights" / "grid.safetensors"
 LEAST = 32  # px; narrower photos are continued by their edge, because networks pad by reflection
 TILE = 768
 OVERLAP = 64  # twice what the unet sees around a pixel (17 px), so that tiles agree where they are blended
@@ -33,8 +35,11 @@ class Enhancer:
 
     @classmethod
     def load(cls, source: Path | str = CHAMPION, device: str = "auto", project: Path = Path()) -> Enhancer:
-        """The network in the file ``source``, or the champion of ``project``; raises UserError with the fix."""
-        path = _champion(project) if str(source) == CHAMPION else Path(source)
+        """The network in the file ``source``, or the champion of ``project``; raises UserError with the fix.
+
+        Where no champion reigns, it is the network that comes with cliplit (see ``weights_file``).
+        """
+        path = weights_file(source, project)
         if not path.is_file():
             raise UserError(f"{path}: there is no such weights file; train first, or pass --weights FILE")
         chosen = pick_device(device)
@@ -85,13 +90,13 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def _champion(project: Path) -> Path:
+def weights_file(source: Path | str = CHAMPION, project: Path = Path()) -> Path:
+    """Where the weights called ``source`` lie: a file, or for "champion" the champion's, or SHIPPED if none reigns."""
+    if str(source) != CHAMPION:
+        return Path(source)
     from cliplit.lineage.registry import champion_file  # here, because it brings mlflow along, which takes seconds
 
-    path = champion_file(project)
-    if path is None:
-        raise UserError(f"{project}: there is no champion yet; train first, or pass --weights FILE")
-    return path
+    return champion_file(project) or SHIPPED
 
 
 def _tiled(network: nn.Module, image_1CHW: torch.Tensor) -> torch.Tensor:

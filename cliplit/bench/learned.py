@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,7 +61,8 @@ def _clip_iqa(folder: str) -> Callable[[np.ndarray, np.ndarray | None], float]:
     """CLIP-IQA (Wang et al. 2023), the prompt pair "Good photo." against "Bad photo.", 0..1, from a local folder."""
     from torchmetrics.multimodal import CLIPImageQualityAssessment
 
-    metric = CLIPImageQualityAssessment(model_name_or_path=folder, data_range=1.0, prompts=("quality",))  # type: ignore[arg-type]
+    local: Any = folder  # typed there as one of its hub names, though any folder does
+    metric = CLIPImageQualityAssessment(model_name_or_path=local, data_range=1.0, prompts=("quality",))
 
     def measure(after: np.ndarray, reference: np.ndarray | None) -> float:
         with torch.inference_mode():

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from cliplit.enhancer import CHAMPION, Enhancer
+from cliplit.enhancer import CHAMPION, SHIPPED, Enhancer, weights_file
 from cliplit.errors import PhotoError, UserError
 from cliplit.photos.codecs import PHOTO_SUFFIXES, list_photos, read_photo, write_photo
 
@@ -35,7 +35,7 @@ class Failure:
 @click.command()
 @click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PHOTO...")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder for the relit photos.")
-@click.option("--weights", type=click.Path(path_type=Path), help="A weights file; without it, the champion.")
+@click.option("--weights", type=click.Path(path_type=Path), help="A weights file instead of the champion.")
 @click.option("--strength", type=click.FloatRange(0, 2), default=1.0, show_default=True, help="0 changes nothing.")
 @click.option("--overwrite", is_flag=True, help="Replace photos that are in the output folder already.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
@@ -53,7 +53,10 @@ def enhance(
         )
     done = 0
     if jobs:
-        enhancer = Enhancer.load(weights if weights is not None else CHAMPION, device)
+        path = weights_file(CHAMPION if weights is None else weights)
+        if path == SHIPPED:
+            click.echo("No champion reigns here: the model that comes with cliplit relights.", err=True)
+        enhancer = Enhancer.load(path, device)
         for job in tqdm(jobs, desc="relighting", unit="photo", disable=not sys.stderr.isatty()):
             failure = _relight(enhancer, job, strength, overwrite)
             failures += [failure] if failure else []

@@ -175,10 +175,12 @@ def test_missing_weights_name_the_fix(run, photo):
     assert "Traceback" not in err
 
 
-def test_without_a_champion_the_fix_is_named(run, photo):
-    code, _, err = run(photo("in/a.png"), "-o", "out", with_weights=False)
-    assert code == 2
-    assert "there is no champion yet; train first, or pass --weights FILE" in err
+def test_without_a_champion_the_model_that_cliplit_brings_relights(run, photo, tmp_path):
+    source = photo("in/a.png")
+    code, _, err = run(source, "-o", "out", with_weights=False)
+    assert code == 0 and "No champion reigns here" in err
+    assert level(tmp_path / "out/a.png") > level(source) + 10
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".db"] == []
 
 
 def test_a_full_disk_leaves_nothing_half_written(run, photo, tmp_path, monkeypatch):
