@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from cliplit.config import load_params
+from cliplit.config import ModelConfig, load_params
 
 
 @click.group()
@@ -76,15 +76,31 @@ def rollback() -> None:
 
 
 @models.command("pretrain-lumiclip")
-@click.option("--photos", required=True, type=click.Path(path_type=Path), help="Folder of well-exposed photos.")
+@click.option("--photos", required=True, type=click.Path(path_type=Path), help="Folder with backlit/ and well_lit/.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("lumiclip"), show_default=True)
 @click.option("--steps", type=click.IntRange(min=1), default=None, help="Training steps (default: the recipe's).")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 def pretrain_lumiclip(photos: Path, out: Path, steps: int | None, seed: int) -> None:
-    """Train the embedded lighting prior anew from PHOTOS."""
+    """Train the embedded lighting prior anew; every seventh photo of a folder is held out to measure it.
+
+    To train under it, name its file in params.yaml: guidance.prompt_model and guidance.identity_model.
+    """
     pretrain = import_module("cliplit.guidance.lumiclip.pretrain").pretrain
-    pretrain(photos, out, steps, seed)
+    _echo_figures(pretrain(photos, out, steps, seed))
     click.echo(f"The weights are in {out}.")
+
+
+@models.command("check-lumiclip")
+@click.option("--photos", required=True, type=click.Path(path_type=Path), help="Folder with backlit/ and well_lit/.")
+@click.option("--weights", type=click.Path(path_type=Path), default=None, help="Other weights than the embedded ones.")
+def check_lumiclip(photos: Path, weights: Path | None) -> None:
+    """Print how well the lighting prior tells kinds of light apart, on every seventh photo of each folder."""
+    measure = import_module("cliplit.guidance.lumiclip.zero_shot").measure
+    _echo_figures(measure(photos, ModelConfig("lumiclip", "embedded" if weights is None else str(weights))))
+
+
+def _echo_figures(figures: dict[str, float]) -> None:
+    click.echo(_table([["figure", "value"], *([name, f"{value:.3f}"] for name, value in figures.items())]))
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 
+from cliplit.commands.models import models
 from cliplit.config import ModelConfig
 from cliplit.errors import UserError
 from cliplit.guidance.lumiclip import zero_shot
@@ -81,12 +83,17 @@ def test_the_guided_filter_keeps_what_its_guide_keeps():
     assert smooth[..., 17].mean() - smooth[..., 14].mean() > 0.9
 
 
-def test_pretraining_writes_weights_that_load(tmp_path):
+def give_photos(folder):
+    """Fourteen dark and fourteen bright photos: one seventh, two of each, is held out."""
     rng = np.random.default_rng(0)
     for role, level in (("backlit", 30), ("well_lit", 130)):
         for number in range(14):
             pixels = rng.normal(level, 20, (60, 80, 3)).clip(0, 255).astype(np.uint8)
-            save_jpeg(tmp_path / "photos" / role / f"{number}.jpg", pixels)
+            save_jpeg(folder / role / f"{number}.jpg", pixels)
+
+
+def test_pretraining_writes_weights_that_load(tmp_path):
+    give_photos(tmp_path / "photos")
     metrics = pretrain(tmp_path / "photos", tmp_path / "out", steps=2)
     assert metrics["held_out_backlit"] == 2 and 0 <= metrics["accuracy_well_lit"] <= 1
     path = tmp_path / "out" / "lumiclip.safetensors"
@@ -113,3 +120,20 @@ def test_the_shipped_prior_knows_light_on_held_out_real_photos():
 
 def test_the_shipped_weights_are_small():
     assert (Path(__file__).parents[2] / WEIGHTS).stat().st_size <= 16e6
+
+
+def test_both_commands_print_the_figures(tmp_path):
+    give_photos(tmp_path)
+    out = str(tmp_path / "out")
+    trained = CliRunner().invoke(models, ["pretrain-lumiclip", "--photos", str(tmp_path), "--steps", "1", "--out", out])
+    checked = CliRunner().invoke(
+        models, ["check-lumiclip", "--photos", str(tmp_path), "--weights", f"{out}/lumiclip.safetensors"]
+    )
+    assert trained.exit_code == checked.exit_code == 0
+
+    def figures(output):
+        """Names of the rows; weights are stored in half precision, so a close call may end otherwise."""
+        return [line.split()[0] for line in output.splitlines() if len(line.split()) == 2]
+
+    assert figures(checked.output) == figures(trained.output)
+    assert {"accuracy_well_lit", "exposure_within_half_a_stop"} < set(figures(checked.output))
