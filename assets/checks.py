@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from assets.project import POOL, stage_key
-from cliplit.lineage import dvc
+from cliplit.lineage import dvc, graph
 
 
-def stage_checks(project: Path, found: tuple[dvc.Stage, ...]) -> list[dg.AssetChecksDefinition]:
+def stage_checks(project: Path, found: tuple[graph.Stage, ...]) -> list[dg.AssetChecksDefinition]:
     """The checks of all stages: bytes for each, the loss where there are plots, the dataset after curate."""
     checks = [_bytes_check(project, stage) for stage in found]
     checks += [_loss_check(project, stage) for stage in found if stage.plots]
@@ -20,7 +20,7 @@ def stage_checks(project: Path, found: tuple[dvc.Stage, ...]) -> list[dg.AssetCh
     return checks
 
 
-def _bytes_check(project: Path, stage: dvc.Stage) -> dg.AssetChecksDefinition:
+def _bytes_check(project: Path, stage: graph.Stage) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=stage_key(stage),
         name="bytes_match_dvc_lock",
@@ -35,7 +35,7 @@ def _bytes_check(project: Path, stage: dvc.Stage) -> dg.AssetChecksDefinition:
     return check
 
 
-def _loss_check(project: Path, stage: dvc.Stage) -> dg.AssetChecksDefinition:
+def _loss_check(project: Path, stage: graph.Stage) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=stage_key(stage),
         name="loss_is_finite",
@@ -50,7 +50,7 @@ def _loss_check(project: Path, stage: dvc.Stage) -> dg.AssetChecksDefinition:
     return check
 
 
-def _dataset_check(project: Path, stage: dvc.Stage) -> dg.AssetChecksDefinition:
+def _dataset_check(project: Path, stage: graph.Stage) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=stage_key(stage),
         name="dataset_is_sane",

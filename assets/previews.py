@@ -11,13 +11,13 @@ from PIL import Image
 
 from cliplit.errors import PhotoError
 from cliplit.evaluation.pictures import rows, stage_picture
-from cliplit.lineage import dvc
+from cliplit.lineage import graph
 from cliplit.photos.codecs import read_photo
 
 LIMIT = 100_000  # characters of one preview
 
 
-def stage_preview(project: Path, stage: dvc.Stage) -> dg.MetadataValue | None:
+def stage_preview(project: Path, stage: graph.Stage) -> dg.MetadataValue | None:
     """What the stage's output looks like, None where it has no looks."""
     picture = stage_picture(project, stage.family, stage.round)
     return markdown(picture) if picture else None

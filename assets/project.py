@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import dagster as dg
 
-from cliplit.lineage import dvc
+from cliplit.lineage import graph
 
 POOL = "dvc"  # one stage at a time: they share one working folder
 
@@ -17,7 +17,7 @@ def project_folder() -> Path:
     return Path(os.environ.get("CLIPLIT_PROJECT") or ".").resolve()
 
 
-def stage_key(stage: dvc.Stage) -> dg.AssetKey:
+def stage_key(stage: graph.Stage) -> dg.AssetKey:
     """curate -> curate; prompts-0 -> prompts/0; prompts@2 -> prompts/2."""
     return dg.AssetKey([stage.family] if stage.round is None else [stage.family, stage.round])
 

@@ -9,7 +9,7 @@ import dagster as dg
 
 from assets.previews import grid_preview
 from assets.project import source_key
-from cliplit.lineage import digests, dvc
+from cliplit.lineage import digests, graph
 from cliplit.photos.codecs import list_photos
 
 _DESCRIPTIONS = {
@@ -19,11 +19,11 @@ _DESCRIPTIONS = {
 }
 
 
-def source_assets(project: Path, found: tuple[dvc.Stage, ...]) -> list[dg.SourceAsset]:
+def source_assets(project: Path, found: tuple[graph.Stage, ...]) -> list[dg.SourceAsset]:
     """One observable source asset for each raw folder that a stage reads."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
-        return [_source(project, path) for path in dvc.raw_inputs(found)]
+        return [_source(project, path) for path in graph.raw_inputs(found)]
 
 
 def _source(project: Path, path: str) -> dg.SourceAsset:

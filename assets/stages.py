@@ -18,26 +18,26 @@ import dagster as dg
 from assets.previews import stage_preview
 from assets.project import POOL, source_key, stage_key
 from cliplit.files import read_json
-from cliplit.lineage import digests, dvc, tracking
+from cliplit.lineage import digests, dvc, graph, tracking
 from cliplit.lineage.runs import PIPELINE_RUN, headline
 
 _PATIENCE = 20.0  # s that an interrupted runner gets to end its stage
 
 
-def stage_assets(project: Path, found: tuple[dvc.Stage, ...]) -> list[dg.AssetsDefinition]:
+def stage_assets(project: Path, found: tuple[graph.Stage, ...]) -> list[dg.AssetsDefinition]:
     """The assets of all stages of ``project``, with the edges of dvc.yaml."""
     return [_stage_asset(project, stage, found) for stage in found]
 
 
-def _stage_asset(project: Path, stage: dvc.Stage, found: tuple[dvc.Stage, ...]) -> dg.AssetsDefinition:
+def _stage_asset(project: Path, stage: graph.Stage, found: tuple[graph.Stage, ...]) -> dg.AssetsDefinition:
     by_name = {other.name: stage_key(other) for other in found}
-    upstream = sorted(by_name[up] for up, down in dvc.edges(found) if down == stage.name)
-    position = f"{dvc.in_order(found).index(stage) + 1}/{len(found)}"
+    upstream = sorted(by_name[up] for up, down in graph.edges(found) if down == stage.name)
+    position = f"{graph.in_order(found).index(stage) + 1}/{len(found)}"
     gpu = bool(stage.meta.get("gpu"))
 
     @dg.asset(
         key=stage_key(stage),
-        deps=[*upstream, *(source_key(path) for path in dvc.raw_inputs([stage]))],
+        deps=[*upstream, *(source_key(path) for path in graph.raw_inputs([stage]))],
         description=f"{stage.desc}.\n\n`{stage.cmd}` writes {', '.join(f'`{path}`' for path in stage.all_outs)}.",
         group_name=stage.meta.get("group", "stages"),
         kinds={*stage.meta.get("kinds", []), "dvc", *(["gpu"] if gpu else [])},
@@ -54,10 +54,10 @@ def _stage_asset(project: Path, stage: dvc.Stage, found: tuple[dvc.Stage, ...]) 
     return materialize
 
 
-def code_version(project: Path, stage: dvc.Stage, found: tuple[dvc.Stage, ...]) -> str:
+def code_version(project: Path, stage: graph.Stage, found: tuple[graph.Stage, ...]) -> str:
     """A short hash of what the stage does: its command, its code and the values of its parameters."""
-    code = {path: _code_md5(project / path) for path in dvc.code_inputs(stage, found)}
-    what = {"cmd": stage.cmd, "code": code, "params": dvc.param_values(project, stage)}
+    code = {path: _code_md5(project / path) for path in graph.code_inputs(stage, found)}
+    what = {"cmd": stage.cmd, "code": code, "params": graph.param_values(project, stage)}
     return hashlib.md5(json.dumps(what, sort_keys=True).encode(), usedforsecurity=False).hexdigest()[:12]
 
 
@@ -67,12 +67,12 @@ def _code_md5(path: Path) -> str:
 
 
 def _materialize(
-    context: dg.AssetExecutionContext, project: Path, stage: dvc.Stage, position: str
+    context: dg.AssetExecutionContext, project: Path, stage: graph.Stage, position: str
 ) -> dg.MaterializeResult:
     cached = dvc.is_current(project, stage.name)
     print(f"{position} {stage.name}: {'up to date' if cached else stage.desc}", flush=True)
     if not cached:
-        if dvc.raw_inputs([stage]):
+        if graph.raw_inputs([stage]):
             context.log.info(dvc.track_photos(project))
         _run(context, project, stage)
     md5 = dvc.outputs_md5(project, stage.name)
@@ -87,7 +87,7 @@ def _materialize(
     )
 
 
-def _run(context: dg.AssetExecutionContext, project: Path, stage: dvc.Stage) -> None:
+def _run(context: dg.AssetExecutionContext, project: Path, stage: graph.Stage) -> None:
     """Start the runner under Dagster Pipes; raises Failure with one sentence when the stage fails."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)  # Dagster warns of its own internals
@@ -96,7 +96,7 @@ def _run(context: dg.AssetExecutionContext, project: Path, stage: dvc.Stage) -> 
         raise dg.Failure(outcome["reason"], allow_retries=False)
 
 
-def _supervise(context: dg.AssetExecutionContext, project: Path, stage: dvc.Stage) -> dict[str, Any]:
+def _supervise(context: dg.AssetExecutionContext, project: Path, stage: graph.Stage) -> dict[str, Any]:
     """{exit_code, reason} of the runner."""
     injector, reader = dg.PipesTempFileContextInjector(), dg.PipesTempFileMessageReader()
     with dg.open_pipes_session(context, injector, reader) as session:
@@ -125,7 +125,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _metadata(
-    context: dg.AssetExecutionContext, project: Path, stage: dvc.Stage, outs: dict[str, str], cached: bool
+    context: dg.AssetExecutionContext, project: Path, stage: graph.Stage, outs: dict[str, str], cached: bool
 ) -> dict[str, Any]:
     """A picture, the link to the curves, numbers and md5s, in the order in which they are shown."""
     metadata: dict[str, Any] = {}

@@ -9,14 +9,14 @@ from assets.models import model_assets
 from assets.project import project_folder
 from assets.sources import source_assets
 from assets.stages import stage_assets
-from cliplit.lineage import dvc
+from cliplit.lineage import graph
 from pipelines.jobs import JOBS
 
 
 def build() -> dg.Definitions:
     """The definitions of the project folder (see assets.project.project_folder)."""
     project = project_folder()
-    found = dvc.stages(project)
+    found = graph.stages(project)
     return dg.Definitions(
         assets=[*source_assets(project, found), *stage_assets(project, found), *model_assets(project)],
         asset_checks=stage_checks(project, found),

@@ -26,7 +26,7 @@ from dagster_pipes import PipesEnvVarParamsLoader, open_dagster_pipes
 from filelock import FileLock, Timeout
 
 from cliplit.errors import UserError
-from cliplit.lineage import dvc
+from cliplit.lineage import dvc, graph
 from pipelines.groups import Group
 
 _POLL = 0.2  # s
@@ -57,7 +57,7 @@ class Supervisor:
 
 def run(name: str, project: Path) -> tuple[int, str]:
     """Run stage ``name`` under the project's lock; returns (exit code, reason), the reason empty on success."""
-    for folder in dvc.raw_inputs([dvc.stage(project, name)]):
+    for folder in graph.raw_inputs([graph.stage(project, name)]):
         if not (project / folder).exists():
             raise UserError(f"{folder}: there is no such folder; run `cliplit photos import` or `cliplit photos demo`")
     supervisor = Supervisor()

@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 
 from assets.project import project_folder
-from cliplit.lineage import dvc, mlflow_store
+from cliplit.lineage import dvc, graph, mlflow_store
 from pipelines.groups import Group
 from pipelines.home import prepare_home
 
@@ -25,7 +25,7 @@ _RUNS_VIEW = "/#/experiments?workflowType=machine_learning"
 def main() -> int:
     """Start both servers, print their addresses, and stop both on Ctrl-C or when one of them ends."""
     project = project_folder()
-    dvc.stages(project)
+    graph.stages(project)
     home = prepare_home(project)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP if hasattr(signal, "SIGHUP") else signal.SIGTERM):
         signal.signal(number, _interrupt)

@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 
 from assets.project import stage_key
-from cliplit.lineage import dvc
+from cliplit.lineage import graph
 from pipelines.definitions import build
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +65,7 @@ class FastProject:
 
     def materialize(self, *stages: str, instance: dg.DagsterInstance | None = None) -> dg.ExecuteInProcessResult:
         """Run the job ``train`` over the named stages (all stages, unless some are named) in this process."""
-        found = dvc.stages(self.path)
+        found = graph.stages(self.path)
         keys = [stage_key(stage) for stage in found if not stages or stage.name in stages]
         job = build().resolve_job_def("train")
         with instance or dg.DagsterInstance.ephemeral() as used:
@@ -108,8 +108,8 @@ def create(path: Path) -> None:
     for index, folder in enumerate(("backlit", "well_lit", "pairs/backlit", "pairs/reference")):
         (path / "data" / "photos" / folder).mkdir(parents=True)
         Image.new("RGB", (32, 24), (index * 40, 90, 120)).save(path / "data" / "photos" / folder / "a.jpg")
-    found = dvc.stages(path)
-    for code in {code for stage in found for code in dvc.code_inputs(stage, found)}:
+    found = graph.stages(path)
+    for code in {code for stage in found for code in graph.code_inputs(stage, found)}:
         file = path / code if code.endswith(".py") else path / code / "code.py"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"# {code}\n")

@@ -15,7 +15,7 @@ import pytest
 from fast_project import ROOT
 
 from assets.project import POOL, stage_key
-from cliplit.lineage import dvc
+from cliplit.lineage import graph
 from pipelines.definitions import build
 
 SNAPSHOT = Path(__file__).with_name("graph.json")
@@ -53,7 +53,7 @@ def test_the_graph_is_as_agreed(defs: dg.Definitions) -> None:
 
 
 def test_dagsters_edges_between_stages_equal_those_of_dvc(defs: dg.Definitions) -> None:
-    found = dvc.stages(ROOT)
+    found = graph.stages(ROOT)
     names = {stage_key(stage): stage.name for stage in found}
     drawn = {
         (names[dep.asset_key], names[spec.key])
@@ -61,11 +61,11 @@ def test_dagsters_edges_between_stages_equal_those_of_dvc(defs: dg.Definitions) 
         for dep in spec.deps
         if spec.key in names and dep.asset_key in names
     }
-    assert drawn == dvc.edges(found)
+    assert drawn == graph.edges(found)
 
 
 def test_every_stage_stands_in_the_one_pool_and_training_asks_for_a_gpu(defs: dg.Definitions) -> None:
-    keys = {stage_key(stage): stage for stage in dvc.stages(ROOT)}
+    keys = {stage_key(stage): stage for stage in graph.stages(ROOT)}
     for asset in defs.assets or []:
         if isinstance(asset, dg.AssetsDefinition) and asset.key in keys:
             assert asset.op.pool == POOL
@@ -75,7 +75,7 @@ def test_every_stage_stands_in_the_one_pool_and_training_asks_for_a_gpu(defs: dg
 def test_code_version_follows_parameters_and_nothing_else(defs: dg.Definitions, tmp_path: Path) -> None:
     from assets.stages import code_version
 
-    found = dvc.stages(ROOT)
+    found = graph.stages(ROOT)
     before = {stage.name: code_version(ROOT, stage, found) for stage in found}
     for name in ("dvc.yaml", "params.yaml"):
         (tmp_path / name).write_text((ROOT / name).read_text())

@@ -13,33 +13,33 @@ from fast_project import ROOT, FastProject
 from assets.project import stage_key
 from assets.sources import observe_folder
 from cliplit.errors import UserError
-from cliplit.lineage import digests, dvc
+from cliplit.lineage import digests, dvc, graph
 
 
 def test_the_stages_read_from_dvc_yaml_are_those_that_dvc_lists() -> None:
     listed = dvc.run_dvc(ROOT, "stage", "list", "--name-only").stdout.split()
-    assert sorted(stage.name for stage in dvc.stages(ROOT)) == sorted(listed)
+    assert sorted(stage.name for stage in graph.stages(ROOT)) == sorted(listed)
 
 
 def test_edges_equal_dvc_dag(fresh: FastProject) -> None:
     drawn = dvc.run_dvc(fresh.path, "dag", "--dot").stdout
-    assert dvc.edges(dvc.stages(fresh.path)) == set(re.findall(r'"(.+)" -> "(.+)"', drawn))
+    assert graph.edges(graph.stages(fresh.path)) == set(re.findall(r'"(.+)" -> "(.+)"', drawn))
 
 
 def test_interpolation_keeps_rounds_chained() -> None:
-    stage = dvc.stage(ROOT, "enhancer@2")
+    stage = graph.stage(ROOT, "enhancer@2")
     assert stage.round == "2" and stage.family == "enhancer"
     assert "artifacts/enhancer/1" in stage.deps and "artifacts/prompts/2" in stage.deps
-    assert dvc.param_values(ROOT, stage)["rounds.2.previous"] == "1"
+    assert graph.param_values(ROOT, stage)["rounds.2.previous"] == "1"
 
 
 def test_an_unknown_stage_names_those_there_are() -> None:
     with pytest.raises(UserError, match="no stage is called 'enhance'; use one of curate, prompts-0"):
-        dvc.stage(ROOT, "enhance")
+        graph.stage(ROOT, "enhance")
 
 
 def test_digests_equal_those_in_dvc_lock(trained: FastProject) -> None:
-    for stage in dvc.stages(trained.path):
+    for stage in graph.stages(trained.path):
         recorded = dvc.locked_outs(trained.path, stage.name)
         assert {out.path for out in recorded} == set(stage.all_outs)
         assert all(digests.path_md5(trained.path / out.path) == out.md5 for out in recorded)
@@ -50,10 +50,10 @@ def test_data_version_is_the_md5_in_dvc_lock(trained: FastProject) -> None:
         result = trained.materialize("curate", "select", instance=instance)
         assert result.success
         for name in ("curate", "select"):
-            key = stage_key(dvc.stage(trained.path, name))
+            key = stage_key(graph.stage(trained.path, name))
             event = next(iter(result.asset_materializations_for_node(key.path[-1])))
             recorded = {out.path: out.md5 for out in dvc.locked_outs(trained.path, name)}
-            assert event.tags["dagster/data_version"] == recorded[dvc.stage(trained.path, name).outs[0]]
+            assert event.tags["dagster/data_version"] == recorded[graph.stage(trained.path, name).outs[0]]
             assert event.metadata["outputs"].value == recorded
 
 

@@ -14,7 +14,7 @@ from stages_project import Project, executed, materialize
 
 from assets.project import stage_key
 from cliplit.evaluation.remeasure import remeasure
-from cliplit.lineage import digests, dvc, registry
+from cliplit.lineage import digests, dvc, graph, registry
 from cliplit.lineage import mlflow_store as store
 
 pytestmark = pytest.mark.slow
@@ -35,7 +35,7 @@ def _runs(path: Path) -> tuple[Any, list[Any]]:
 def test_everything_runs_once_up_to_the_champion(trained_once: Trained) -> None:
     path, result = trained_once
     assert result.success
-    assert all(executed(result).values()) and len(executed(result)) == len(dvc.stages(path))
+    assert all(executed(result).values()) and len(executed(result)) == len(graph.stages(path))
     assert all(check.passed for check in result.get_asset_check_evaluations())
     champion = registry.champion_file(path)
     assert champion is not None
@@ -47,7 +47,7 @@ def test_md5s_in_dvc_lock_equal_dagsters_data_versions_and_mlflows_tags(trained_
     made = _materializations(result)
     _, runs = _runs(path)
     tagged = {run.data.tags.get("cliplit.stage"): run.data.tags.get("dvc.md5") for run in runs}
-    for stage in dvc.stages(path):
+    for stage in graph.stages(path):
         md5 = dvc.outputs_md5(path, stage.name)
         key = stage.family if stage.round is None else f"{stage.family}/{stage.round}"
         assert made[key].tags["dagster/data_version"] == md5 == tagged[stage.name], stage.name
@@ -64,7 +64,7 @@ def test_mlflow_holds_one_parent_with_a_child_for_each_asset(trained_once: Train
     client, runs = _runs(path)
     (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     children = {run.data.tags["cliplit.stage"]: run for run in runs if run is not parent}
-    assert set(children) == {stage.name for stage in dvc.stages(path)} | {"challenger", "champion"}
+    assert set(children) == {stage.name for stage in graph.stages(path)} | {"challenger", "champion"}
     assert {run.data.tags["mlflow.parentRunId"] for run in children.values()} == {parent.info.run_id}
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert parent.data.tags["cliplit.pipeline_run"] == result.run_id
@@ -139,7 +139,7 @@ def test_dvc_alone_gives_the_same_bytes_and_dagster_then_finds_all_done(
     for name in names:
         recorded = dvc.locked_outs(path, name)
         assert recorded and recorded == dvc.locked_outs(trained_once[0], name), name
-    result = materialize(path, asset_selection=[stage_key(dvc.stage(path, name)) for name in names])
+    result = materialize(path, asset_selection=[stage_key(graph.stage(path, name)) for name in names])
     assert result.success
     assert executed(result) == {"curate": False} | {
         f"{family}/{number}": False for family in ("prompts", "enhancer") for number in "01"
