@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.ndimage import convolve, convolve1d
 
+from cliplit.photos.camera import srgb_curve
+
 STOPS = (0.0, 1.0, 2.0, 3.0)
 SIGMA = 0.2
 _KERNEL = np.array([1, 4, 6, 4, 1]) / 16  # Burt and Adelson 1983
@@ -36,10 +38,8 @@ def exposed(pixels: np.ndarray, stop: float) -> np.ndarray:
     """The photo as if exposed 2^stop times as long: gain in linear light, clipped; float32 sRGB-coded 0..1."""
     coded = np.arange(256) / 255
     linear = np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
-    gained = np.minimum(linear * 2**stop, 1)
-    table = np.where(gained <= 0.0031308, 12.92 * gained, 1.055 * gained ** (1 / 2.4) - 0.055)
-    result: np.ndarray = table.astype(np.float32)[pixels]
-    return result
+    gained = linear * 2**stop
+    return srgb_curve(gained)[pixels]
 
 
 def quality(exposure: np.ndarray) -> np.ndarray:

@@ -73,12 +73,12 @@ def expose(radiance: Array, exposure: float, camera: Camera, rng: np.random.Gene
     signal = signal + deviation.astype(np.float32) * rng.standard_normal(signal.shape).astype(np.float32)
     signal = np.minimum(signal, 1.0) * np.array(camera.white_balance, np.float32)
     grey = luminance(signal)[..., None]
-    coded = _srgb_curve(grey + (signal - grey) * np.float32(camera.saturation))
+    coded = srgb_curve(grey + (signal - grey) * np.float32(camera.saturation))
     coded += np.float32(camera.contrast) * (coded * coded * (3 - 2 * coded) - coded)
     return (coded * 255 + 0.5).astype(np.uint8)
 
 
-def _srgb_curve(linear: Array) -> Array:
+def srgb_curve(linear: np.ndarray) -> Array:
     """The sRGB transfer curve (IEC 61966-2-1): linear, clipped to 0..1 -> coded 0..1."""
     linear = np.clip(linear, 0, 1)
     high = 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055

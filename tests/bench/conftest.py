@@ -1,4 +1,4 @@
-"""Small rendered test sets and a network that relights after a second of training."""
+"""Small rendered test sets."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from cliplit.config import NetworkConfig
 from cliplit.evaluation import compare
-from cliplit.networks import build_network, enhance, save_network
 from cliplit.photos.canvas import noise
 from cliplit.photos.codecs import save_jpeg, save_png
 
@@ -38,20 +35,3 @@ def folders(tmp_path: Path) -> Path:
     for seed in range(6):
         save_jpeg(root / "well_lit" / f"w{seed:02}.jpg", draw(100 + seed))
     return root
-
-
-@pytest.fixture(scope="session")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A grid network that has learned a little to brighten."""
-    torch.manual_seed(0)
-    config = NetworkConfig(kind="grid", max_gain=8.0)
-    network = build_network(config)
-    optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
-    for _ in range(15):
-        image = torch.rand(2, 3, 64, 64) ** 2
-        optimiser.zero_grad()
-        torch.nn.functional.l1_loss(enhance(network, image), image.sqrt()).backward()
-        optimiser.step()
-    path = tmp_path_factory.mktemp("weights") / "network.safetensors"
-    save_network(network, config, path)
-    return path
