@@ -1,32 +1,41 @@
-"""Enhancer: load a trained network and relight photos with it."""
+"""Enhancer: load a trained network and relight photos with it, whatever kind of object they are."""
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
+from PIL import Image
+from torch import Tensor, nn
 
 from cliplit.errors import UserError
 from cliplit.networks import load_network
-from cliplit.networks.gain import apply_illumination
-from cliplit.photos.codecs import Photo
+from cliplit.networks.gain import apply_illumination, guide_of
+from cliplit.networks.grid import GridNetwork, illumination
+from cliplit.networks.tiles import in_tiles
+from cliplit.photos.codecs import Photo, read_photo
+from cliplit.photos.kinds import RelitPhoto, from_pillow, from_tensor, to_pillow, to_tensor
 
 CHAMPION = "champion"
+_WEIGHTS = Path(__file__).parent / "weights"
 #: The network that comes with cliplit; its model card lies beside it.
-SHIPPED = Path(__file__).parent / "weights" / "grid.safetensors"
-LEAST = 32  # px; narrower photos are continued by their edge, because networks pad by reflection
-TILE = 768
-OVERLAP = 64  # twice what the unet sees around a pixel (17 px), so that tiles agree where they are blended
+SHIPPED = _WEIGHTS / "grid.safetensors"
+LEAST = 32  # px; narrower photos are continued by their edge, because the unet pads by reflection
+_ALIAS = re.compile(r"(?P<name>[\w.-]+)@(?P<alias>[\w.-]+)")
 
 
 class Enhancer:
-    """Relights photos with one trained network; holds no state between photos, so every photo stands for itself."""
+    """Relights photos with one trained network.
+
+    It holds no state between photos, so every photo stands for itself and threads may share one.
+    """
 
     def __init__(self, network: nn.Module, device: torch.device | str = "cpu", tiled: bool = False) -> None:
         self.device = torch.device(device)
@@ -34,48 +43,122 @@ class Enhancer:
         self.network = network.to(self.device).eval()
 
     @classmethod
-    def load(cls, source: Path | str = CHAMPION, device: str = "auto", project: Path = Path()) -> Enhancer:
-        """The network in the file ``source``, or the champion of ``project``; raises UserError with the fix.
+    def load(
+        cls,
+        source: Path | str = CHAMPION,
+        device: str = "auto",
+        project: Path = Path(),
+        network: str | None = None,
+    ) -> Enhancer:
+        """The network in the file ``source``, or the one that ``project`` registered as "champion" or NAME@ALIAS.
 
-        Where no champion reigns, it is the network that comes with cliplit (see ``weights_file``).
+        Where no champion reigns, it is the network that comes with cliplit. ``network`` ("grid", the fast one, or
+        "unet", the paper's) asks for the one of that kind that comes with cliplit instead of the champion. Raises
+        UserError with the fix.
         """
-        path = weights_file(source, project)
+        path = weights_file(source, project, network)
         if not path.is_file():
             raise UserError(f"{path}: there is no such weights file; train first, or pass --weights FILE")
         chosen = pick_device(device)
-        network, config = load_network(path, chosen)
-        return cls(network, chosen, tiled=config.kind == "unet")
+        loaded, config = load_network(path, chosen)
+        if network is not None and config.kind != network:
+            raise UserError(f"{path}: this is a network of kind {config.kind}, not {network}; leave the kind out")
+        return cls(loaded, chosen, tiled=config.kind == "unet")
+
+    @overload
+    def __call__(self, photo: str | Path, strength: float = 1.0) -> RelitPhoto: ...
+    @overload
+    def __call__(self, photo: Photo, strength: float = 1.0) -> Photo: ...
+    @overload
+    def __call__(self, photo: Image.Image, strength: float = 1.0) -> Image.Image: ...
+    @overload
+    def __call__(self, photo: np.ndarray, strength: float = 1.0) -> np.ndarray: ...
+    @overload
+    def __call__(self, photo: Tensor, strength: float = 1.0) -> Tensor: ...
+    def __call__(self, photo: Any, strength: float = 1.0) -> Any:
+        """Relight ``photo`` and return the same kind: a Photo, a Pillow image, an array or a torch tensor.
+
+        A path (str or Path) is read, and what comes back has ``save(path, overwrite=False)``. Arrays are as for
+        ``enhance``. Tensors are 3HW or B3HW, uint8 or floating point in 0..1, on any device; no gradient flows.
+        ``strength`` 0 changes nothing, 1 is what was learned, up to 1.5 is sensible. Raises PhotoError for a file that
+        cannot be read, ValueError for pixels or a strength that make no sense, TypeError for another kind of object.
+        """
+        if isinstance(photo, str | Path):
+            return RelitPhoto.of(self.enhance_photo(read_photo(photo), strength))
+        if isinstance(photo, Photo):
+            return self.enhance_photo(photo, strength)
+        if isinstance(photo, Image.Image):
+            return to_pillow(self.enhance(from_pillow(photo), strength), photo)
+        if isinstance(photo, np.ndarray):
+            return self.enhance(photo, strength)
+        if isinstance(photo, Tensor):
+            return to_tensor([self.enhance(pixels, strength) for pixels in from_tensor(photo)], photo)
+        raise TypeError(f"expected a path, Photo, Pillow image, array or tensor, got {type(photo).__name__}")
+
+    def batch(self, photos: Sequence[Any], strength: float = 1.0) -> list[Any]:
+        """Each of ``photos`` relit as by calling the enhancer, in order; they may differ in size and kind."""
+        return [self(photo, strength) for photo in photos]
 
     def enhance(self, pixels: np.ndarray, strength: float = 1.0) -> np.ndarray:
-        """Relight ``pixels`` (H x W x 3, uint8, sRGB-coded); strength 0 changes nothing, 1 is what was learned.
+        """Relight ``pixels`` (H x W x 3, sRGB-coded: uint8, uint16, or float32 in 0..1).
 
-        Returns a new array of the same shape and type. Raises ValueError for any other input.
+        Returns a new array of the same shape and type; ``strength`` 0 changes nothing, 1 is what was learned. Raises
+        ValueError for any other input.
         """
-        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
-            raise ValueError(f"expected H x W x 3 pixels of uint8, got {pixels.dtype} of shape {pixels.shape}")
-        if not (math.isfinite(strength) and strength >= 0):
-            raise ValueError(f"strength must be 0 or more, got {strength}")
+        _check(pixels, strength)
         if strength == 0:
             return pixels.copy()
+        if isinstance(self.network, GridNetwork):
+            return self.apply(pixels, self.predict(pixels), strength)
         with torch.inference_mode():
-            image = torch.from_numpy(np.array(pixels, order="C")).to(self.device).permute(2, 0, 1)[None].float() / 255
-            illumination = self.illumination(image)
-            enhanced = apply_illumination(image, illumination, strength)
-            result: np.ndarray = enhanced[0].mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
-        return np.ascontiguousarray(result)
+            image = self._image(pixels)
+            return _pixels(apply_illumination(image, self.illumination(image), strength), pixels.dtype)
 
     def enhance_photo(self, photo: Photo, strength: float = 1.0) -> Photo:
-        """``photo`` relit; format, EXIF, ICC profile and path are kept."""
+        """``photo`` relit; everything but its pixels is kept."""
         return replace(photo, pixels=self.enhance(photo.pixels, strength))
 
-    def illumination(self, image_1CHW: torch.Tensor) -> torch.Tensor:
+    def predict(self, pixels: np.ndarray) -> np.ndarray:
+        """The grid of log-gains of ``pixels``, KNOTS x CELLS x CELLS float32, for ``apply``; see networks/grid.py.
+
+        Raises ValueError for pixels that ``enhance`` refuses, and for a network other than the grid network.
+        """
+        _check(pixels)
+        with torch.inference_mode():
+            result: np.ndarray = self._grid_network().predict(self._image(pixels))[0].float().cpu().numpy()
+        return result
+
+    def apply(self, pixels: np.ndarray, grid: np.ndarray, strength: float = 1.0) -> np.ndarray:
+        """``pixels`` relit by a ``grid`` that ``predict`` gave, of this photo or of a frame beside it; as ``enhance``.
+
+        Raises ValueError as ``predict`` does.
+        """
+        _check(pixels, strength)
+        if strength == 0:
+            return pixels.copy()
+        most = self._grid_network().most_log_gain
+        with torch.inference_mode():
+            image = self._image(pixels)
+            light = illumination(guide_of(image), torch.from_numpy(grid).to(self.device)[None], most)
+            return _pixels(apply_illumination(image, light, strength), pixels.dtype)
+
+    def illumination(self, image_1CHW: Tensor) -> Tensor:
         """The illumination map (1 x 1 x H x W) of one image, in tiles where the network needs much memory a pixel."""
         height, width = image_1CHW.shape[-2:]
         if min(height, width) < LEAST:
             image_1CHW = F.pad(image_1CHW, (0, max(0, LEAST - width), 0, max(0, LEAST - height)), mode="replicate")
-        in_tiles = self.tiled and max(image_1CHW.shape[-2:]) > TILE
-        result: torch.Tensor = _tiled(self.network, image_1CHW) if in_tiles else self.network(image_1CHW)
+        result: Tensor = in_tiles(self.network, image_1CHW) if self.tiled else self.network(image_1CHW)
         return result[..., :height, :width]
+
+    def _grid_network(self) -> GridNetwork:
+        if not isinstance(self.network, GridNetwork):
+            raise ValueError("only the grid network predicts a grid; use enhance with this one")
+        return self.network
+
+    def _image(self, pixels: np.ndarray) -> Tensor:
+        """1 x 3 x H x W float32 in 0..1 on the device."""
+        image = torch.from_numpy(np.array(pixels, dtype=pixels.dtype, order="C")).to(self.device)
+        return image.permute(2, 0, 1)[None].float() / _full(pixels.dtype)
 
 
 def pick_device(name: str) -> torch.device:
@@ -90,38 +173,52 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def weights_file(source: Path | str = CHAMPION, project: Path = Path()) -> Path:
-    """Where the weights called ``source`` lie: a file, or for "champion" the champion's, or SHIPPED if none reigns."""
-    if str(source) != CHAMPION:
+def weights_file(source: Path | str = CHAMPION, project: Path = Path(), network: str | None = None) -> Path:
+    """Where the weights called ``source`` lie, as ``Enhancer.load`` takes it; a file's name always means that file."""
+    alias = None if Path(source).is_file() else _ALIAS.fullmatch(str(source))
+    if str(source) == CHAMPION and network is not None:
+        return shipped(network)
+    if str(source) != CHAMPION and alias is None:
         return Path(source)
-    from cliplit.lineage.registry import champion_file  # here, because it brings mlflow along, which takes seconds
+    from cliplit.lineage import registry  # here, because it brings mlflow along, which takes seconds
 
-    return champion_file(project) or SHIPPED
-
-
-def _tiled(network: nn.Module, image_1CHW: torch.Tensor) -> torch.Tensor:
-    """The map from overlapping tiles, blended linearly; each pixel's weights add up to one."""
-    height, width = image_1CHW.shape[-2:]
-    total = image_1CHW.new_zeros(1, 1, height, width)
-    weight = torch.zeros_like(total)
-    for top, left in product(_starts(height), _starts(width)):
-        tile = image_1CHW[..., top : top + TILE, left : left + TILE]
-        ramp = _ramp(tile.shape[-2], tile)[:, None] * _ramp(tile.shape[-1], tile)[None, :]
-        total[..., top : top + TILE, left : left + TILE] += network(tile) * ramp
-        weight[..., top : top + TILE, left : left + TILE] += ramp
-    return total / weight
+    if alias is None:
+        return registry.champion_file(project) or SHIPPED
+    found = registry.alias_file(project, alias["alias"]) if alias["name"] == registry.NAME else None
+    if found is None:
+        raise UserError(f"{source}: no such model is registered here; `cliplit models list` says which are")
+    return found
 
 
-def _starts(length: int) -> list[int]:
-    """Where tiles begin along an axis: equally spaced, the last one ends at the edge, neighbours overlap enough."""
-    if length <= TILE:
-        return [0]
-    count = math.ceil((length - OVERLAP) / (TILE - OVERLAP))
-    return [round(i * (length - TILE) / (count - 1)) for i in range(count)]
+def shipped(network: str) -> Path:
+    """The weights of the kind ``network`` that come with cliplit; raises UserError where there are none."""
+    if network not in ("grid", "unet"):
+        raise UserError(f"network '{network}' is unknown; use grid or unet")
+    path = _WEIGHTS / f"{network}.safetensors"
+    if not path.is_file():
+        raise UserError(f"{path}: this cliplit comes without a trained {network}; use grid, or name a weights file")
+    return path
 
 
-def _ramp(length: int, like: torch.Tensor) -> torch.Tensor:
-    """1 inside a tile, falling to almost 0 over the overlap at either end."""
-    position = torch.arange(length, device=like.device, dtype=like.dtype)
-    edge = torch.minimum(position, length - 1 - position) + 1
-    return (edge / OVERLAP).clamp(max=1)
+def _check(pixels: np.ndarray, strength: float = 1.0) -> None:
+    if pixels.dtype not in (np.uint8, np.uint16, np.float32) or pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise ValueError(
+            f"expected H x W x 3 pixels of uint8, uint16 or float32, got {pixels.dtype} of shape {pixels.shape}"
+        )
+    if 0 in pixels.shape:
+        raise ValueError(f"expected at least one pixel, got the shape {pixels.shape}")
+    if not (math.isfinite(strength) and strength >= 0):
+        raise ValueError(f"strength must be 0 or more, got {strength}")
+
+
+def _full(dtype: np.dtype) -> float:
+    """What full white is in pixels of ``dtype``."""
+    return float(np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else 1.0
+
+
+def _pixels(image_1CHW: Tensor, dtype: np.dtype) -> np.ndarray:
+    """H x W x 3 of ``dtype`` of an image in 0..1."""
+    values = image_1CHW[0].permute(1, 2, 0).cpu().numpy()
+    if np.issubdtype(dtype, np.integer):
+        values = np.round(values * _full(dtype))
+    return np.ascontiguousarray(values, dtype=dtype)
