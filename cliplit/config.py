@@ -111,6 +111,38 @@ class PromotionConfig:
 
 
 @dataclass(frozen=True, config=_strict)
+class DriftConfig:
+    """When incoming photos are called unlike those that training has seen."""
+
+    min_photos: Count
+    exposure_distance: NonNegative
+    false_alarm: Annotated[float, Field(gt=0, lt=0.5)]
+
+
+@dataclass(frozen=True, config=_strict)
+class InboxConfig:
+    """Where new photos arrive, when they count as arrived, and how sure the prior must be to sort them."""
+
+    path: Annotated[str, Field(min_length=1)]
+    confidence: Annotated[float, Field(ge=0.5, le=1)]
+    settle_seconds: NonNegative
+    after: Literal["move", "delete"]
+    backlit_texts: Annotated[tuple[str, ...], Field(min_length=1)]
+    drift: DriftConfig
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=_strict)
+class RetrainConfig:
+    """When training starts by itself, and when it goes on from the champion (fractions in 0..1)."""
+
+    min_new_photos: Count
+    warm_start_below: Annotated[float, Field(ge=0, le=1)]
+    warm_start_steps: Annotated[float, Field(gt=0, le=1)]
+    schedule: str
+
+
+@dataclass(frozen=True, config=_strict)
 class Params:
     """The whole of params.yaml."""
 
@@ -125,6 +157,8 @@ class Params:
     enhancer: PhaseConfig
     rounds: dict[str, RoundConfig]
     promotion: PromotionConfig
+    inbox: InboxConfig
+    retrain: RetrainConfig
 
     @property
     def round_names(self) -> tuple[str, ...]:
