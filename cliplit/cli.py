@@ -16,6 +16,7 @@ _COMMANDS = {
     "stage": "Run one stage of dvc.yaml (DVC calls this).",
     "enhance": "Relight photos.",
     "models": "List, register, promote and roll back models; train the lighting prior.",
+    "serve": "Relight photos over HTTP, with a page to drop one on.",
     "bench": "Measure models beside baselines, upper bounds and peers.",
 }
 _FULL = {errno.ENOSPC, errno.EDQUOT}

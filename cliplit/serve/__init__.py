@@ -1,0 +1,1 @@
+"""The champion as a small web service that follows the registry."""
