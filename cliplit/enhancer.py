@@ -19,7 +19,8 @@ from cliplit.errors import UserError
 from cliplit.networks import load_network
 from cliplit.networks.gain import apply_illumination, guide_of
 from cliplit.networks.grid import GridNetwork, illumination
-from cliplit.networks.tiles import in_tiles
+from cliplit.networks.tiles import TILE, illumination_bands
+from cliplit.networks.unet import UNet
 from cliplit.photos.codecs import Photo, read_photo
 from cliplit.photos.kinds import RelitPhoto, from_pillow, from_tensor, to_pillow, to_tensor
 
@@ -37,9 +38,8 @@ class Enhancer:
     It holds no state between photos, so every photo stands for itself and threads may share one.
     """
 
-    def __init__(self, network: nn.Module, device: torch.device | str = "cpu", tiled: bool = False) -> None:
+    def __init__(self, network: nn.Module, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
-        self.tiled = tiled  # the unet computes at full resolution, so its memory grows with the photo
         self.network = network.to(self.device).eval()
 
     @classmethod
@@ -63,7 +63,7 @@ class Enhancer:
         loaded, config = load_network(path, chosen)
         if network is not None and config.kind != network:
             raise UserError(f"{path}: this is a network of kind {config.kind}, not {network}; leave the kind out")
-        return cls(loaded, chosen, tiled=config.kind == "unet")
+        return cls(loaded, chosen)
 
     @overload
     def __call__(self, photo: str | Path, strength: float = 1.0) -> RelitPhoto: ...
@@ -111,8 +111,21 @@ class Enhancer:
         if isinstance(self.network, GridNetwork):
             return self.apply(pixels, self.predict(pixels), strength)
         with torch.inference_mode():
+            if isinstance(self.network, UNet) and min(pixels.shape[:2]) >= LEAST and max(pixels.shape[:2]) > TILE:
+                return self._in_bands(self.network, pixels, strength)
             image = self._image(pixels)
             return _pixels(apply_illumination(image, self.illumination(image), strength), pixels.dtype)
+
+    def _in_bands(self, network: UNet, pixels: np.ndarray, strength: float) -> np.ndarray:
+        """As ``enhance``, with memory for the result and for a band of the photo only."""
+        result = np.empty_like(pixels)
+
+        def read(rows: slice, columns: slice) -> Tensor:
+            return self._image(pixels[rows, columns])
+
+        for rows, light in illumination_bands(network, read, *pixels.shape[:2]):
+            result[rows] = _pixels(apply_illumination(self._image(pixels[rows]), light, strength), pixels.dtype)
+        return result
 
     def enhance_photo(self, photo: Photo, strength: float = 1.0) -> Photo:
         """``photo`` relit; everything but its pixels is kept."""
@@ -143,11 +156,11 @@ class Enhancer:
             return _pixels(apply_illumination(image, light, strength), pixels.dtype)
 
     def illumination(self, image_1CHW: Tensor) -> Tensor:
-        """The illumination map (1 x 1 x H x W) of one image, in tiles where the network needs much memory a pixel."""
+        """The illumination map (1 x 1 x H x W) of one image."""
         height, width = image_1CHW.shape[-2:]
         if min(height, width) < LEAST:
             image_1CHW = F.pad(image_1CHW, (0, max(0, LEAST - width), 0, max(0, LEAST - height)), mode="replicate")
-        result: Tensor = in_tiles(self.network, image_1CHW) if self.tiled else self.network(image_1CHW)
+        result: Tensor = self.network(image_1CHW)
         return result[..., :height, :width]
 
     def _grid_network(self) -> GridNetwork:

@@ -1,17 +1,42 @@
 """The network of CLIP-LIT (arXiv 2303.17569): a full-resolution illumination map, 278,790 parameters.
 
-The paper calls it a U-Net, though nothing is downsampled but inside the pyramid pooling.
+The paper calls it a U-Net, though nothing is downsampled but inside the pyramid pooling. What a pixel's light depends
+on is therefore the REACH pixels around it and the pooled means of the whole photo; ``networks/tiles.py`` computes large
+photos piece by piece from exactly these two.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_BINS = (1, 2, 3, 6)
+BINS = (1, 2, 3, 6)
+#: 3x3 convolutions in a row, and of these the ones before the pooling.
+REACH, REACH_OF_POOLED = 17, 5
+#: Where a picture ends at the edge of what is given, in the order of F.pad: left, right, top, bottom. There features
+#: are reflected; elsewhere the picture goes on, and each convolution takes one pixel off.
+Ends = tuple[int, int, int, int]
+EVERYWHERE: Ends = (1, 1, 1, 1)
+
+
+def _conv(layer: nn.Conv2d, features: Tensor, ends: Ends) -> Tensor:
+    padded = F.pad(features, ends, mode="reflect") if any(ends) else features
+    return F.conv2d(padded, layer.weight, layer.bias)
+
+
+def _leaky(features: Tensor) -> Tensor:
+    """Leaky ReLU in place: features are fresh from a convolution, and new memory would cost more than the ReLU."""
+    return F.leaky_relu(features, 0.2, inplace=True)
+
+
+def _inside(features: Tensor, ends: Ends, pixels: int) -> Tensor:
+    """What is left of ``features`` after as many convolutions as ``pixels``."""
+    left, right, top, bottom = (pixels * (1 - end) for end in ends)
+    return features[..., top : features.shape[-2] - bottom, left : features.shape[-1] - right]
 
 
 class ResidualBlock(nn.Module):
@@ -22,8 +47,9 @@ class ResidualBlock(nn.Module):
         self.first = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect", bias=False)
         self.second = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect", bias=False)
 
-    def forward(self, features: Tensor) -> Tensor:
-        return F.leaky_relu(self.second(F.leaky_relu(self.first(features), 0.2)) + features, 0.2)
+    def forward(self, features: Tensor, ends: Ends = EVERYWHERE) -> Tensor:
+        change = _conv(self.second, _leaky(_conv(self.first, features, ends)), ends)
+        return _leaky(change.add_(_inside(features, ends, 2)))
 
 
 class PyramidPooling(nn.Module):
@@ -31,8 +57,8 @@ class PyramidPooling(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        part = channels // len(_BINS)
-        self.reduce = nn.ModuleList(nn.Sequential(nn.Conv2d(channels, part, 1, bias=False), nn.PReLU()) for _ in _BINS)
+        part = channels // len(BINS)
+        self.reduce = nn.ModuleList(nn.Sequential(nn.Conv2d(channels, part, 1, bias=False), nn.PReLU()) for _ in BINS)
         self.fuse = nn.Sequential(
             nn.Conv2d(2 * channels, channels, 3, padding=1, padding_mode="reflect", bias=False), nn.PReLU()
         )
@@ -40,10 +66,18 @@ class PyramidPooling(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         size = features.shape[-2:]
         parts = [
-            F.interpolate(reduce(F.adaptive_avg_pool2d(features, bins)), size=size, mode="bilinear", align_corners=True)
-            for bins, reduce in zip(_BINS, self.reduce, strict=True)
+            F.interpolate(part, size=size, mode="bilinear", align_corners=True)
+            for part in self.parts([F.adaptive_avg_pool2d(features, bins) for bins in BINS])
         ]
-        return self.fuse(torch.cat([features, *parts], dim=1))
+        return self.join(features, torch.cat(parts, dim=1))
+
+    def parts(self, means: Sequence[Tensor]) -> list[Tensor]:
+        """What each of ``means`` (B x C x b x b for b in BINS) says, B x C/4 x b x b."""
+        return [reduce(mean) for mean, reduce in zip(means, self.reduce, strict=True)]
+
+    def join(self, features: Tensor, spread: Tensor, ends: Ends = EVERYWHERE) -> Tensor:
+        """Features and the parts spread over them, both B x C x H x W, mixed."""
+        return self.fuse[1](_conv(cast(nn.Conv2d, self.fuse[0]), torch.cat([features, spread], dim=1), ends))
 
 
 class UNet(nn.Module):
@@ -68,8 +102,21 @@ class UNet(nn.Module):
         nn.init.ones_(cast(Tensor, self.head.bias))  # L = 1 leaves a photo as it is: the place to start from
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
-        features = F.leaky_relu(self.stem(image_BCHW), 0.2)
-        features = self.pyramid(self.first(features))
-        features = self.middle(self.widen(features))
-        features = self.last(self.narrow(features))
-        return F.relu(self.head(features)).clamp_min(self.floor)
+        return self.after_pooling(self.pyramid(self.before_pooling(image_BCHW)))
+
+    def before_pooling(self, image_BCHW: Tensor, ends: Ends = EVERYWHERE) -> Tensor:
+        """The 32 features that are pooled."""
+        features = _leaky(_conv(self.stem, image_BCHW, ends))
+        for block in self.first:
+            features = block(features, ends)
+        return features
+
+    def after_pooling(self, features: Tensor, ends: Ends = EVERYWHERE) -> Tensor:
+        """The illumination map of 32 features that know what was pooled."""
+        features = _conv(self.widen, features, ends)
+        for block in self.middle:
+            features = block(features, ends)
+        features = _conv(self.narrow, features, ends)
+        for block in self.last:
+            features = block(features, ends)
+        return F.relu(_conv(self.head, features, ends)).clamp_min(self.floor)
