@@ -17,9 +17,10 @@ from cliplit.files import read_json
 from cliplit.lineage.mlflow_store import log
 from cliplit.lineage.tracking import Tracker, track_stage
 
-STAGES = ("curate", "prompts", "enhancer", "select", "evaluate", "report")
+STAGES = ("curate", "start", "prompts", "enhancer", "select", "evaluate", "report")
 _IN_ROUNDS = {"prompts", "enhancer"}
-_KEPT = {"manifest.csv", "rejected.csv", "choice.json", "per_photo.csv", "report.html"}  # besides curves and pictures
+#: Kept with the stage's run, besides curves and pictures.
+_KEPT = {"manifest.csv", "rejected.csv", "choice.json", "start.json", "per_photo.csv", "report.html"}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -53,8 +54,8 @@ def dvc_name(name: str, round_name: str | None) -> str:
 
 def outputs(name: str, round_name: str | None) -> list[Path]:
     """Files and folders that a stage writes, below the project."""
-    folder = {"curate": "dataset", "select": "model", "evaluate": "evaluation", "report": "report"}
-    metrics = {"curate": "dataset", "select": "select", "evaluate": "evaluation"}
+    folder = {"curate": "dataset", "start": "start", "select": "model", "evaluate": "evaluation", "report": "report"}
+    metrics = {"curate": "dataset", "start": "start", "select": "select", "evaluate": "evaluation"}
     if name in _IN_ROUNDS:
         paths = [f"{name}/{round_name}", f"metrics/{name}_{round_name}.json", f"plots/{name}_{round_name}.csv"]
     else:
@@ -67,6 +68,7 @@ def used_params(params: Params, name: str, round_name: str | None) -> dict[str, 
     whole = asdict(params)
     keys = {
         "curate": ("seed", "curate"),
+        "start": ("guidance", "network"),
         "prompts": ("seed", "guidance", "training"),
         "enhancer": ("seed", "guidance", "network", "training"),
         "select": ("guidance", "rounds"),
@@ -74,6 +76,8 @@ def used_params(params: Params, name: str, round_name: str | None) -> dict[str, 
         "report": ("rounds",),
     }[name]
     used = {key: whole[key] for key in keys}
+    if name == "start":
+        used |= {key: value for key, value in whole["retrain"].items() if key.startswith("warm_start_")}
     if round_name == "0":
         used |= {key: whole[key] for key in (("prompts",) if name == "prompts" else ("warm_start", "enhancer"))}
     elif round_name is not None:
@@ -97,7 +101,8 @@ def _function(name: str) -> Callable[[Params, str | None, Path, Tracker], None]:
     if name in _IN_ROUNDS:
         run: Callable[..., None] = import_module(f"cliplit.training.{name}").run
         return run
-    module = {"curate": "cliplit.photos.curate"}.get(name, f"cliplit.evaluation.{name}")
+    places = {"curate": "cliplit.photos.curate", "start": "cliplit.training.start"}
+    module = places.get(name, f"cliplit.evaluation.{name}")
     plain: Callable[..., None] = import_module(module).run
     return lambda params, round_name, project, tracker: plain(params, project)
 
@@ -107,7 +112,9 @@ def _show(project: Path, name: str, round_name: str | None, tracker: Tracker) ->
     written = [project / path for path in outputs(name, round_name)]
     for path in written:
         if path.suffix == ".json":
-            tracker.results(read_json(path), headline=name == "evaluate")
+            found = read_json(path)
+            tracker.results(found, headline=name == "evaluate")
+            tracker.tags({key: value for key, value in found.items() if isinstance(value, str)})
     if not tracker.in_mlflow:
         return
     shown = [file for folder in written if folder.is_dir() for file in folder.iterdir() if file.name in _KEPT]

@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 
 from cliplit.errors import UserError
 from cliplit.lineage import dvc, graph
+from cliplit.lineage.champion import CHAMPION
 from pipelines.groups import Group
 
 _POLL = 0.2  # s
@@ -60,6 +61,7 @@ def run(name: str, project: Path) -> tuple[int, str]:
     for folder in graph.raw_inputs([graph.stage(project, name)]):
         if not (project / folder).exists():
             raise UserError(f"{folder}: there is no such folder; run `cliplit photos import` or `cliplit photos demo`")
+    (project / CHAMPION).parent.mkdir(parents=True, exist_ok=True)  # DVC wants what a stage reads to be there
     supervisor = Supervisor()
     with _lock(project, supervisor) as locked:
         if not locked:

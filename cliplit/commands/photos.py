@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+_CHAMPION = Path("data/champion")  # the stage start reads it, so DVC wants it to be there
+
 
 @click.group()
 def photos() -> None:
@@ -24,6 +26,7 @@ def import_(backlit: Path, well_lit: Path, pairs: Path | None, link: bool) -> No
     from cliplit.photos.importing import import_photos
 
     summary = import_photos(backlit, well_lit, pairs, link=link)
+    _CHAMPION.mkdir(parents=True, exist_ok=True)
     for _, path, reason in summary.set_aside:
         click.echo(f"set aside: {path}: {reason}", err=True)
     click.echo(summary.sentence())
@@ -38,3 +41,4 @@ def demo(seed: int, count: int, pairs: int) -> None:
     from cliplit.photos.demo import render_demo
 
     click.echo(render_demo(Path(), seed=seed, count=count, pairs=pairs))
+    _CHAMPION.mkdir(parents=True, exist_ok=True)

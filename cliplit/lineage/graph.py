@@ -94,15 +94,16 @@ def in_order(found: Iterable[Stage]) -> list[Stage]:
 
 
 def raw_inputs(found: Iterable[Stage]) -> tuple[str, ...]:
-    """Dependencies below data/: what people bring, no stage makes."""
-    return tuple(sorted({dep for stage_ in found for dep in stage_.deps if PurePosixPath(dep).parts[0] == "data"}))
+    """Dependencies below data/photos: what people bring, no stage makes."""
+    photos = PurePosixPath("data/photos")
+    return tuple(sorted({dep for stage_ in found for dep in stage_.deps if photos in PurePosixPath(dep).parents}))
 
 
 def code_inputs(stage_: Stage, found: Iterable[Stage]) -> tuple[str, ...]:
-    """Dependencies of ``stage_`` that are code: neither raw data nor made by a stage."""
+    """Dependencies of ``stage_`` that are code: neither data nor made by a stage."""
     made = [out for other in found for out in other.all_outs]
-    raw = set(raw_inputs([stage_]))
-    return tuple(dep for dep in stage_.deps if dep not in raw and not any(_overlap(out, dep) for out in made))
+    code = [dep for dep in stage_.deps if PurePosixPath(dep).parts[0] != "data"]
+    return tuple(dep for dep in code if not any(_overlap(out, dep) for out in made))
 
 
 def param_values(project: Path, stage_: Stage) -> dict[str, Any]:

@@ -62,6 +62,11 @@ class Tracker:
             self._flush()
             self._sink.on_parent(numbers)
 
+    def tags(self, values: dict[str, str]) -> None:
+        """Decisions of the stage, as tags of its run and of the pipeline run above it."""
+        if self._sink is not None and values:
+            self._sink.tag({f"cliplit.{name}": value for name, value in values.items()})
+
     def image(self, name: str, path: Path) -> None:
         """Keep the picture at ``path`` under images/``name`` (the suffix is taken from the path)."""
         target = name if name.endswith(path.suffix) else name + path.suffix
@@ -171,6 +176,10 @@ class _RunSink:
         points = [Point(name, value, 0, now) for name, value in values.items()]
         self._submit(lambda: self._send(points, self._parent))
 
+    def tag(self, tags: dict[str, str]) -> None:
+        """Tag this run and the pipeline run."""
+        self._submit(lambda: self._tag(tags))
+
     def keep(self, name: str, data: bytes) -> None:
         """Keep ``data`` as the artifact ``name``."""
         self._submit(lambda: self._keep(name, data))
@@ -212,6 +221,11 @@ class _RunSink:
         metrics = [Metric(name, value, int(when * 1000), step) for name, value, step, when in points]
         for start in range(0, len(metrics), _BATCH):
             self._client.log_batch(run.info.run_id, metrics=metrics[start : start + _BATCH])
+
+    def _tag(self, tags: dict[str, str]) -> None:
+        for run in (self._run, self._parent):
+            for name, value in tags.items():
+                self._client.set_tag(run.info.run_id, name, value)
 
     def _keep(self, name: str, data: bytes) -> None:
         import tempfile

@@ -205,8 +205,8 @@ def assert_demo_told_the_truth(project: Path, output: str) -> None:
         assert name in "\n".join(end) and (project / name).exists()
     assert "make ui" in end[-1]
     locked = yaml.safe_load((project / "dvc.lock").read_text(encoding="utf-8"))["stages"]
-    assert set(locked) == {"curate", "prompts-0", "enhancer-0", "select", "evaluate", "report"}
-    assert "8 assets, 0 of them were up to date" in output
+    assert set(locked) == {"curate", "start", "prompts-0", "enhancer-0", "select", "evaluate", "report"}
+    assert "9 assets, 0 of them were up to date" in output
     assert (project / "mlflow.db").is_file()
 
 

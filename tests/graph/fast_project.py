@@ -108,6 +108,7 @@ def create(path: Path) -> None:
     for index, folder in enumerate(("backlit", "well_lit", "pairs/backlit", "pairs/reference")):
         (path / "data" / "photos" / folder).mkdir(parents=True)
         Image.new("RGB", (32, 24), (index * 40, 90, 120)).save(path / "data" / "photos" / folder / "a.jpg")
+    (path / "data" / "champion").mkdir()
     found = graph.stages(path)
     for code in {code for stage in found for code in graph.code_inputs(stage, found)}:
         file = path / code if code.endswith(".py") else path / code / "code.py"

@@ -52,6 +52,9 @@ if name == "curate":
             write(f"artifacts/dataset/photos/{role}/{split}.jpg", f"{role} {split}")
     write("artifacts/dataset/manifest.csv", "\n".join(rows) + "\n")
     write("artifacts/metrics/dataset.json", json.dumps({"photos": 4, "seed": params["seed"]}))
+elif name == "start":
+    write("artifacts/start/start.json", json.dumps({"from": "scratch", "steps": 1.0}))
+    write("artifacts/metrics/start.json", json.dumps({"changed": 1.0, "start": "scratch"}))
 elif round_name is not None:
     mine = params["rounds"][round_name][name] if round_name != "0" else params[name]
     file = "prompts.safetensors" if name == "prompts" else "network.safetensors"

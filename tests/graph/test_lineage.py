@@ -34,7 +34,7 @@ def test_interpolation_keeps_rounds_chained() -> None:
 
 
 def test_an_unknown_stage_names_those_there_are() -> None:
-    with pytest.raises(UserError, match="no stage is called 'enhance'; use one of curate, prompts-0"):
+    with pytest.raises(UserError, match="no stage is called 'enhance'; use one of curate, start, prompts-0"):
         graph.stage(ROOT, "enhance")
 
 

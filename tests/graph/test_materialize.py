@@ -11,7 +11,7 @@ from assets.models import model_assets
 from cliplit.lineage import registry
 from pipelines.train import failure_sentence
 
-ALL = ["curate", "prompts_0", "enhancer_0", "prompts_1", "enhancer_1", "select", "evaluate", "report"]
+ALL = ["curate", "start", "prompts_0", "enhancer_0", "prompts_1", "enhancer_1", "select", "evaluate", "report"]
 
 
 def _metadata(result: dg.ExecuteInProcessResult, node: str) -> dict:

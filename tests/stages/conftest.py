@@ -55,6 +55,7 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copyfile(ROOT / name, path / name)
     for folder in ("cliplit", "mlflow"):
         shutil.copytree(ROOT / folder, path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (path / "data" / "champion").mkdir(parents=True)
     (path / ".dvc").mkdir()
     for name in ("config", ".gitignore"):
         shutil.copyfile(ROOT / ".dvc" / name, path / ".dvc" / name)

@@ -208,7 +208,7 @@ def test_stages_write_and_use_what_dvc_yaml_declares():
     declared = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     params = load_params(root / "params.yaml")
     for name, round_name, key in [
-        *((name, None, name) for name in ("curate", "select", "evaluate", "report")),
+        *((name, None, name) for name in ("curate", "start", "select", "evaluate", "report")),
         *(
             (name, number, f"{name}-0" if number == "0" else name)
             for name in ("prompts", "enhancer")

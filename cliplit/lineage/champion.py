@@ -1,0 +1,155 @@
+"""The reigning model as an input of training: data/champion/model, which DVC versions like the photos.
+
+The stage `start` may only read what DVC knows. So, before new photos are trained on, the champion's network, the
+prompts it was trained under and the list of its photos are copied there, all three by the md5s that dvc.lock recorded
+when it was registered.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from cliplit.errors import UserError
+from cliplit.files import read_json, write_json
+from cliplit.lineage import digests, dvc, graph, registry
+from cliplit.lineage import mlflow_store as store
+
+CHAMPION = Path("data/champion/model")
+NETWORK = "network.safetensors"
+PROMPTS = "prompts.safetensors"
+RECORD = "champion.json"
+_DATASET = "artifacts/dataset"
+_PARAMS = ("guidance", "network")
+
+
+class _Missing(Exception):
+    """Something about the champion cannot be had; the sentence says what."""
+
+
+def champion_export(project: Path) -> str:
+    """Put the champion into data/champion/model and under DVC; returns in one sentence what was done.
+
+    Nothing is raised for want of a champion: then what lies there stays, and training begins anew if nothing does.
+    """
+    try:
+        return _export(project)
+    except (_Missing, UserError) as error:
+        return f"Training cannot go on from the champion: {error}."
+
+
+def _export(project: Path) -> str:
+    champion = next((found for found in registry.list_versions(project) if "champion" in found.aliases), None)
+    if champion is None:
+        raise _Missing("none reigns yet")
+    target = project / CHAMPION
+    if (target / RECORD).is_file() and read_json(target / RECORD)["md5"] == champion.md5:
+        return f"Training may go on from version {champion.number}, which lies in {CHAMPION} already."
+    network = registry.champion_file(project)
+    if network is None:
+        raise _Missing("none reigns any more")
+    lock = _lock_of(project, champion.number)
+    name = str(read_json(network.with_name("choice.json"))["round"])
+    prompts = f"artifacts/prompts/{name}"
+    with tempfile.TemporaryDirectory(dir=_folder(project / "work"), prefix="champion-") as temporary:
+        staging = Path(temporary) / CHAMPION.name
+        staging.mkdir()
+        shutil.copyfile(network, staging / NETWORK)
+        (staging / PROMPTS).write_bytes(_file_of(project, prompts, _locked_md5(lock, prompts), PROMPTS))
+        record = {"md5": champion.md5, "dataset_md5": champion.dataset_md5, "round": name}
+        photos = _photos(project, _locked_md5(lock, _DATASET))
+        write_json(staging / RECORD, record | {"params": _params(lock), "photos": photos})
+        shutil.rmtree(target, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging.rename(target)
+    return f"Training may go on from version {champion.number}. {_track(project)}"
+
+
+def _track(project: Path) -> str:
+    if not (project / ".dvc").is_dir():
+        return f"{CHAMPION} is not versioned: this folder is no DVC repository."
+    done = dvc.run_dvc(project, "add", "-q", CHAMPION.as_posix())
+    if done.returncode != 0:
+        return f"{CHAMPION} is not versioned: {dvc.dvc_error(done.stderr)}"
+    return f"Versioned {CHAMPION} in DVC; commit {CHAMPION}.dvc to git."
+
+
+def _lock_of(project: Path, number: int) -> dict[str, Any]:
+    """dvc.lock as it was when version ``number`` was registered."""
+    client = store.make_client(project, patient=True)
+    run = client.get_model_version(registry.NAME, str(number)).run_id
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return graph.read_yaml(Path(client.download_artifacts(run, "dvc.lock", folder)))
+        except Exception as error:  # MLflow raises its own kinds, those of its stores, and OSError
+            raise _Missing(f"the dvc.lock of version {number} cannot be read ({type(error).__name__})") from None
+
+
+def _locked_md5(lock: dict[str, Any], path: str) -> str:
+    for stage in (lock.get("stages") or {}).values():
+        for out in stage.get("outs") or []:
+            if out["path"] == path and "md5" in out:
+                return str(out["md5"])
+    raise _Missing(f"its dvc.lock has no {path}")
+
+
+def _params(lock: dict[str, Any]) -> dict[str, Any]:
+    """The parts of params.yaml that it learned under, as its dvc.lock has them."""
+    found: dict[str, Any] = {}
+    for stage in (lock.get("stages") or {}).values():
+        values = (stage.get("params") or {}).get("params.yaml") or {}
+        found |= {name: values[name] for name in _PARAMS if name in values}
+    return found
+
+
+def _photos(project: Path, md5: str) -> dict[str, list[tuple[str, str]]]:
+    """Role and md5 of each photo of the dataset ``md5`` as training read it, by split."""
+    listing = _listing(project, _DATASET, md5)
+    found: dict[str, list[tuple[str, str]]] = {"train": [], "val": []}
+    manifest = io.StringIO(_file_of(project, _DATASET, md5, "manifest.csv").decode())
+    for row in csv.DictReader(manifest):
+        found[row["split"]].append((row["role"], listing[f"photos/{row['photo']}"]))
+    return {split: sorted(photos) for split, photos in found.items()}
+
+
+def _file_of(project: Path, folder: str, md5: str, name: str) -> bytes:
+    """The bytes of ``name`` in ``folder`` as it was when its md5 was ``md5``: from the workspace, or DVC's cache."""
+    wanted = _listing(project, folder, md5)[name]
+    for path in (project / folder / name, _cached(project, wanted)):
+        if path.is_file() and digests.file_md5(path) == wanted:
+            return path.read_bytes()
+    raise _Missing(f"{folder}/{name} as it was then is not in DVC's cache; `dvc fetch --all-commits` brings it")
+
+
+def _listing(project: Path, folder: str, md5: str) -> dict[str, str]:
+    """{path: md5} of the files in ``folder`` when its md5 was ``md5``."""
+    cached = _cached(project, md5)
+    if cached.is_file() and digests.file_md5(cached) == md5.removesuffix(".dir"):
+        return {entry["relpath"]: entry["md5"] for entry in json.loads(cached.read_text(encoding="utf-8"))}
+    if (project / folder).is_dir() and digests.folder_md5(project / folder) == md5:
+        files = [path for path in (project / folder).rglob("*") if path.is_file()]
+        return {path.relative_to(project / folder).as_posix(): digests.file_md5(path) for path in files}
+    raise _Missing(f"{folder} as it was then is not in DVC's cache; `dvc fetch --all-commits` brings it")
+
+
+def _cached(project: Path, md5: str) -> Path:
+    """Where DVC's cache holds an object of this project."""
+    return _cache_folder(project) / "files" / "md5" / md5[:2] / md5[2:]
+
+
+@cache
+def _cache_folder(project: Path) -> Path:
+    """What `dvc cache dir` says: teams may share one."""
+    done = dvc.run_dvc(project, "cache", "dir")
+    return Path(done.stdout.strip()) if done.returncode == 0 else project / ".dvc" / "cache"
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    return path
