@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from cliplit.photos.colour import rgb_profile, to_rgb, to_srgb_pixels
 from cliplit.photos.exif import ORIENTATION, portable_exif, tiff_exif, upright_exif
 
 DEFAULT_MAX_PIXELS = 200_000_000
-Pixels = NDArray[np.uint8]
+Pixels = NDArray[Any]  # uint8, uint16 or float32, H x W x 3
 
 _FORMATS = {
     ".jpg": "JPEG",
@@ -67,13 +67,21 @@ _pillow_limit = threading.Lock()
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """An upright photo: uint8 HxWx3 coded in the profile ``icc`` (None: sRGB); ``exif`` has orientation 1."""
+    """An upright photo: ``pixels`` are H x W x 3, ``exif`` and ``xmp`` say orientation 1.
+
+    uint8 and uint16 pixels are coded in the RGB profile ``icc`` (None: sRGB) over their whole range. ``linear`` pixels
+    are float32 and scene-linear, 1.0 is diffuse white and more is allowed; their primaries are Rec. 709's or those of
+    ``icc``. ``alpha`` is H x W, 0 transparent; pixels are not multiplied by it (but in OpenEXR, which defines it so).
+    """
 
     pixels: Pixels
     format: str = "JPEG"
     exif: bytes | None = None
     icc: bytes | None = None
     path: Path | None = None
+    linear: bool = False
+    xmp: bytes | None = None
+    alpha: NDArray[Any] | None = None
 
 
 def read_photo(path: Path | str, max_pixels: int = DEFAULT_MAX_PIXELS) -> Photo:
@@ -98,6 +106,36 @@ def read_photo(path: Path | str, max_pixels: int = DEFAULT_MAX_PIXELS) -> Photo:
     except Exception as error:  # decoders answer damaged files with almost any exception type
         detail = " ".join(str(error).split()) or type(error).__name__
         raise PhotoError(path, f"damaged or truncated ({detail}); copy it again from its source") from None
+
+
+def decode_photo(data: bytes, name: str = "the photo", max_pixels: int = DEFAULT_MAX_PIXELS) -> Photo:
+    """The photo in ``data``, as ``read_photo`` reads a file; ``name`` stands in the PhotoError."""
+    if not data:
+        raise PhotoError(name, "there are 0 bytes; send it again")
+    try:
+        return replace(_decode(Path(name), io.BytesIO(data), max_pixels), path=None)
+    except PhotoError:
+        raise
+    except Exception as error:
+        raise PhotoError(name, f"damaged ({' '.join(str(error).split())}); copy it again from its source") from None
+
+
+def encode_photo(photo: Photo, format: str | None = None) -> bytes:
+    """``photo`` as the bytes of a file in ``format`` ("JPEG", "PNG", ...; None: its own), with its EXIF and ICC."""
+    kind = format or photo.format
+    options = dict(_SAVE_OPTIONS[kind])
+    options |= {"exif": photo.exif} if photo.exif and kind != "BMP" else {}
+    options |= {"icc_profile": photo.icc} if photo.icc else {}
+    encoded = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(eight_bit(photo).pixels)).save(encoded, kind, **options)
+    return encoded.getvalue()
+
+
+def eight_bit(photo: Photo) -> Photo:
+    """``photo`` as uint8 without alpha, for training: laid over white, linear light coded in sRGB's curve."""
+    if photo.pixels.dtype == np.uint16:
+        return replace(photo, pixels=((photo.pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8))
+    return photo
 
 
 def write_photo(photo: Photo, path: Path | str, overwrite: bool = False) -> None:
