@@ -19,7 +19,7 @@ from torch import Tensor
 from cliplit.networks.unet import BINS, REACH, REACH_OF_POOLED, Ends, UNet
 
 #: px; larger tiles waste less on surroundings, smaller ones fit into the cache.
-TILE = 256
+TILE = 192
 #: Gives the part (rows, columns) of a photo as 1x3xhxw in 0..1.
 Reader = Callable[[slice, slice], Tensor]
 
@@ -75,7 +75,7 @@ def _map(
 def _surrounded(
     read: Reader, rows: slice, columns: slice, size: tuple[int, int], reach: int
 ) -> tuple[Tensor, Ends, tuple[Any, ...]]:
-    """A tile with ``reach`` pixels around it as far as the photo goes, where it ends, and the tile within the result."""
+    """A tile with ``reach`` pixels around it as far as the photo goes, where it ends, and the tile in the result."""
     height, width = size
     top, left = _start(rows, reach), _start(columns, reach)
     bottom, right = min(height, rows.stop + reach), min(width, columns.stop + reach)
