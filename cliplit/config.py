@@ -50,6 +50,9 @@ class ModelConfig:
 class GuidanceConfig:
     """What good light looks like, and how much each term of the enhancement loss counts."""
 
+    kind: Literal["prompts", "latent", "residual", "residual_shifted", "ours"]
+    local: Literal["windows", "dense"]
+    latent_learning_rate: Positive
     preset: Literal["lumiclip", "paper"]
     prompt_words: Annotated[int, Field(ge=1, le=70)]
     positive_text: str

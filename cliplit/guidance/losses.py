@@ -15,6 +15,7 @@ LAYER_WEIGHTS = (1.0, 1.0, 1.0, 1.0, 0.5)
 FAR_MARGIN = 0.9
 NEAR_MARGIN_ONE_RESULT = 0.2
 NEAR_MARGIN_TWO_RESULTS = 0.1
+RESIDUAL_SCALE = 4.0
 
 
 def log_odds(image_features_BD: Tensor, prompts_2D: Tensor, scale: float) -> Tensor:
@@ -35,6 +36,15 @@ def prompt_cross_entropy(image_features_BD: Tensor, labels_B: Tensor, prompts_2D
 def enhancement_loss(image_features_BD: Tensor, prompts_2D: Tensor, scale: float) -> Tensor:
     """Phase C, the prompt term: mean −log P(positive), which has a gradient where the paper's P saturates."""
     return F.softplus(-log_odds(image_features_BD, prompts_2D, scale)).mean()
+
+
+def residual_loss(along_r_B: Tensor, backlit: Tensor, well_lit: Tensor) -> Tensor:
+    """RAVE's: mean (⟨Φ(I), r⟩ − τ_p)², measured in the distance τ_p − τ_n of the classes' means along r.
+
+    That makes it RESIDUAL_SCALE at the mean backlit photo under every model, about what −log P(positive) is there, so
+    that one ``prompt_weight`` serves all kinds of guidance.
+    """
+    return RESIDUAL_SCALE * ((along_r_B - well_lit) / (well_lit - backlit)).square().mean()
 
 
 def identity_loss(enhanced: list[Tensor], original: list[Tensor], weights: tuple[float, ...] = LAYER_WEIGHTS) -> Tensor:

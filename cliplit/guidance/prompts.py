@@ -1,15 +1,15 @@
-"""The prompt pair: two learnable texts, one for what must go and one for what must come."""
+"""What learns to tell backlit from well-lit: two texts (CLIP-LIT), or two vectors (CLIP-LIT-Latent)."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cliplit.config import GuidanceConfig
-from cliplit.errors import UserError
-from cliplit.files import atomic_path
+from cliplit.guidance.storage import load_tensors, save_tensors
 from cliplit.guidance.vlm import VisionLanguageModel
 
 
@@ -35,15 +35,42 @@ class PromptPair(nn.Module):
 
     def save(self, path: Path) -> None:
         """Write both prompts atomically as safetensors."""
-        with atomic_path(path) as temporary:
-            save_file({name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}, temporary)
+        save_tensors(path, self.state_dict())
 
     @classmethod
     def load(cls, path: Path, vlm: VisionLanguageModel) -> PromptPair:
         """Read prompts for ``vlm``; raises UserError when they were learned for a model of another width."""
-        tensors = load_file(path, device=str(vlm.device))
-        if set(tensors) != {"negative", "positive"} or tensors["negative"].shape[-1] != vlm.token_width:
-            raise UserError(
-                f"{path}: these prompts belong to another model than guidance.prompt_model; learn them anew"
-            )
-        return cls(tensors["negative"], tensors["positive"])
+        width = (None, vlm.token_width)
+        return cls(**load_tensors(path, {"negative": width, "positive": width}, vlm.device))
+
+
+class LatentPair(nn.Module):
+    """Two free vectors (D) in the place of the prompts' features (CLIP-LIT-Latent, arXiv 2404.01889): no text."""
+
+    def __init__(self, negative: Tensor, positive: Tensor) -> None:
+        super().__init__()
+        self.negative = nn.Parameter(negative)
+        self.positive = nn.Parameter(positive)
+
+    @classmethod
+    def start(cls, vlm: VisionLanguageModel) -> LatentPair:
+        """Two random directions, by torch's generator."""
+        negative, positive = F.normalize(torch.randn(2, vlm.feature_width), dim=1)
+        return cls(negative.to(vlm.device), positive.to(vlm.device))
+
+    def features(self, vlm: VisionLanguageModel) -> Tensor:
+        """Unit features 2xD: row 0 the negative vector, row 1 the positive one; differentiable."""
+        return F.normalize(torch.stack([self.negative, self.positive]), dim=1)
+
+    def save(self, path: Path) -> None:
+        """Write both vectors atomically as safetensors."""
+        save_tensors(path, self.state_dict())
+
+    @classmethod
+    def load(cls, path: Path, vlm: VisionLanguageModel) -> LatentPair:
+        """Read vectors for ``vlm``; raises UserError when they were learned for a model of another width."""
+        width = (vlm.feature_width,)
+        return cls(**load_tensors(path, {"negative": width, "positive": width}, vlm.device))
+
+
+Pair = PromptPair | LatentPair

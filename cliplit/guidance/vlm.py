@@ -6,6 +6,7 @@ import hashlib
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -23,9 +24,11 @@ from torch import Tensor, nn
 
 from cliplit.config import GuidanceConfig, ModelConfig
 from cliplit.errors import UserError
+from cliplit.guidance.lumiclip.captions import vocabulary
 
 _LUMICLIP = Path(__file__).parent / "lumiclip"
 _HUB_SECONDS = 5
+_WORDS_AT_ONCE = 512
 EMBEDDED = ModelConfig(name="lumiclip", weights="embedded")
 PRESETS = {
     "lumiclip": (EMBEDDED, EMBEDDED),
@@ -36,10 +39,11 @@ PRESETS = {
 class VisionLanguageModel:
     """A frozen CLIP. Images are B3HW in 0..1 sRGB of any size; features have unit length."""
 
-    def __init__(self, clip: nn.Module, tokenizer: Any, fingerprint: str) -> None:
+    def __init__(self, clip: nn.Module, tokenizer: Any, fingerprint: str, words: tuple[str, ...] = ()) -> None:
         self.clip = clip.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.fingerprint = fingerprint
+        self._words = words
         self.visual = cast(Any, clip.visual)
         self.text: Any = getattr(clip, "text", clip)
         self.logit_scale = float(cast(Tensor, clip.logit_scale).exp())
@@ -59,9 +63,30 @@ class VisionLanguageModel:
         """Width W of a token embedding."""
         return int(self._token_embedding.weight.shape[1])
 
+    @cached_property
+    def feature_width(self) -> int:
+        """Width D of an image's features."""
+        with torch.no_grad():
+            return int(self.encode_images(torch.zeros(1, 3, *self.image_size, device=self.device)).shape[1])
+
     def encode_images(self, image_BCHW: Tensor) -> Tensor:
         """Unit features BxD; differentiable. The whole picture is squeezed to the model's square (bicubic)."""
         return F.normalize(self.visual((self._resized(image_BCHW) - self._mean) / self._std), dim=-1)
+
+    @property
+    def has_dense_features(self) -> bool:
+        """Whether ``dense_features`` can be asked: of a ModifiedResNet, on which alone they were shown to work."""
+        return isinstance(self.visual, ModifiedResNet)
+
+    def dense_features(self, image_BCHW: Tensor) -> Tensor:
+        """Unit features BxLxD, one of each location before pooling (MaskCLIP, arXiv 2112.01071); differentiable.
+
+        Attention without queries and keys: the pool's value and output projections, applied where a feature stands.
+        """
+        inputs = (self._resized(image_BCHW) - self._mean) / self._std
+        deep = self.visual.forward_intermediates(inputs, indices=1, intermediates_only=True)["image_intermediates"][-1]
+        pool = self.visual.attnpool
+        return F.normalize(pool.c_proj(pool.v_proj(deep.flatten(2).transpose(1, 2))), dim=-1)
 
     def identity_features(self, image_BCHW: Tensor) -> list[Tensor]:
         """Intermediate features, shallow to deep: [stem, layer1..4] of a ResNet at the picture's own resolution."""
@@ -76,6 +101,19 @@ class VisionLanguageModel:
     def encode_texts(self, texts: list[str]) -> Tensor:
         """Unit features NxD of whole sentences."""
         return cast(Any, self.clip).encode_text(self.tokenizer(texts).to(self.device), normalize=True)
+
+    def vocabulary(self) -> tuple[str, ...]:
+        """The words that the text encoder knows: given with the model, or else the whole words of its tokenizer."""
+        if self._words:
+            return self._words
+        whole = [number for token, number in self.tokenizer.encoder.items() if token.endswith("</w>")]
+        return tuple(self.tokenizer.decode([number]).strip() for number in whole)
+
+    @torch.no_grad()
+    def encode_words(self, words: Sequence[str]) -> Tensor:
+        """Unit features NxD of short texts, computed over no more positions than they have."""
+        parts = [words[start : start + _WORDS_AT_ONCE] for start in range(0, len(words), _WORDS_AT_ONCE)]
+        return torch.cat([self.encode_prompts([self.embed_words(word) for word in part]) for part in parts])
 
     def embed_words(self, text: str) -> Tensor:
         """Token embeddings LxW of ``text`` with its start and end tokens, and nothing behind them."""
@@ -193,7 +231,7 @@ def _load_lumiclip(config: ModelConfig, device: torch.device, key: str) -> Visio
     if missing:
         raise UserError(f"{path}: does not hold weights of lumiclip; check the key '{key}.weights' in params.yaml")
     tokenizer = open_clip.SimpleTokenizer(context_length=architecture["text_cfg"]["context_length"])
-    return VisionLanguageModel(clip.to(device), tokenizer, _fingerprint("lumiclip", clip))
+    return VisionLanguageModel(clip.to(device), tokenizer, _fingerprint("lumiclip", clip), vocabulary())
 
 
 def _fingerprint(name: str, clip: nn.Module) -> str:

@@ -40,12 +40,14 @@ class Curves(Protocol):
 class Phase:
     """A stretch of steps under one loss; ``key`` is where params.yaml holds its steps and step size.
 
+    ``rate_key`` names the step size where it stands elsewhere.
     ``loss(step)`` gives {"loss": scalar, term: scalar, ...} and must be a pure function of the step and the weights.
     """
 
     key: str
     config: PhaseConfig
     loss: Callable[[int], dict[str, Tensor]]
+    rate_key: str | None = None
 
 
 def descend(
@@ -124,7 +126,7 @@ def _check_finite(value: float, phase: Phase, step: int) -> None:
     if not math.isfinite(value):
         raise UserError(
             f"params.yaml: training diverged at step {step + 1}, the loss is no longer a number; lower the key "
-            f"'{phase.key}.learning_rate', which is {phase.config.learning_rate}"
+            f"'{phase.rate_key or f'{phase.key}.learning_rate'}', which is {phase.config.learning_rate}"
         )
 
 

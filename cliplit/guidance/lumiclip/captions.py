@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 from torch import Tensor
 
@@ -25,6 +27,13 @@ _TAILS = {
     "low contrast": "with low contrast",
     "oversaturated": "with garish colors",
 }
+
+
+def vocabulary() -> tuple[str, ...]:
+    """Every word that a caption may hold, sorted: all that the text encoder has learned."""
+    texts = [*GOOD, *_TEMPLATES, *_TAILS.values(), *(text for options in _WORDS.values() for text in options)]
+    texts.append("severely, warm, cool, green, magenta color cast")
+    return tuple(sorted({word for text in texts for word in re.findall(r"[a-z-]+", text)}))
 
 
 def article(text: str) -> str:

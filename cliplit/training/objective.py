@@ -1,0 +1,73 @@
+"""The loss of the enhancer: what the guidance asks for, and what must stay as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cliplit.config import GuidanceConfig
+from cliplit.errors import UserError
+from cliplit.guidance.light import NamedLight, regions
+from cliplit.guidance.losses import harm_loss, identity_loss, smoothness_loss
+from cliplit.guidance.targets import load_target
+from cliplit.guidance.vlm import resolve_models
+from cliplit.networks import apply_illumination, enhance
+
+
+class Objective:
+    """The loss under one frozen target; texts are encoded once."""
+
+    def __init__(self, config: GuidanceConfig, target_path: Path, device: torch.device) -> None:
+        self.config = config
+        self.prompt_model, self.identity_model = resolve_models(config, device)
+        self.target = load_target(target_path, config, self.prompt_model)
+        self.light = NamedLight.from_config(self.prompt_model, config) if config.kind == "ours" else None
+        if self.light and config.local == "dense" and not self.prompt_model.has_dense_features:
+            raise UserError(
+                "params.yaml: key 'guidance.local' is 'dense', which the chosen guidance.prompt_model cannot give; "
+                "use windows"
+            )
+
+    def warm(self, before: Tensor, after: Tensor) -> dict[str, Tensor]:
+        """Change nothing: identity features plus squared error of pixels."""
+        identity = self._identity(before, after)
+        return {"loss": identity + F.mse_loss(after, before), "identity": identity}
+
+    def relight(self, network: nn.Module, backlit: Tensor, well_lit: Tensor) -> dict[str, Tensor]:
+        """The weighted sum of what good light asks for and of what must stay as it is, and its terms.
+
+        prompt is the target's loss; bad_light −log P(good light | y) and region the same of parts of y, both under
+        ``ours`` only; identity and smoothness are means over the backlit photos, harm over the well-lit ones; the
+        weights are the keys of the same names in params.yaml. A term of weight 0 is not computed.
+        """
+        light = network(backlit)
+        after = apply_illumination(backlit, light)
+        terms = self._wanted(after)
+        terms["identity"] = self._identity(backlit, after)
+        terms["smoothness"] = smoothness_loss(light, backlit)
+        terms["harm"] = harm_loss(enhance(network, well_lit), well_lit)
+        loss = torch.stack([getattr(self.config, f"{name}_weight") * value for name, value in terms.items()]).sum()
+        return {"loss": loss, **terms, "brightening": (after - backlit).mean().detach()}
+
+    def _wanted(self, after: Tensor) -> dict[str, Tensor]:
+        features = self.prompt_model.encode_images(after)
+        terms = {"prompt": self.target.loss(features)}
+        if self.light and self.config.bad_light_weight:
+            terms["bad_light"] = -self.light.log_probability(features).mean()
+        if self.light and self.config.region_weight:
+            terms["region"] = -self.light.log_probability(self._parts(after)).mean()
+        return terms
+
+    def _parts(self, after: Tensor) -> Tensor:
+        """Features NxD of parts of the photos: of four corner windows, or of every location before pooling."""
+        if self.config.local == "dense":
+            return self.prompt_model.dense_features(after).flatten(0, 1)
+        return self.prompt_model.encode_images(regions(after))
+
+    def _identity(self, before: Tensor, after: Tensor) -> Tensor:
+        with torch.no_grad():
+            original = self.identity_model.identity_features(before)
+        return identity_loss(self.identity_model.identity_features(after), original)
