@@ -48,9 +48,7 @@ def noise_level(pixels: np.ndarray) -> float:
     found = torch.cat(deviations)
     if not len(found):
         return LEAST_NOISE
-    return min(
-        MOST_NOISE, max(LEAST_NOISE, float(found.quantile(0.2) if len(found) < 2**23 else found.median()) / _FIFTH)
-    )
+    return min(MOST_NOISE, max(LEAST_NOISE, float(found.quantile(0.2)) / _FIFTH))
 
 
 def calm_shadows(image_BCHW: Tensor, gain_B1HW: Tensor, noise: float) -> Tensor:
