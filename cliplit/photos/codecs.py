@@ -120,10 +120,10 @@ def decode_photo(data: bytes, name: str = "the photo", max_pixels: int = DEFAULT
         raise PhotoError(name, f"damaged ({' '.join(str(error).split())}); copy it again from its source") from None
 
 
-def encode_photo(photo: Photo, format: str | None = None) -> bytes:
+def encode_photo(photo: Photo, format: str | None = None, quality: int | None = None) -> bytes:
     """``photo`` as the bytes of a file in ``format`` ("JPEG", "PNG", ...; None: its own), with its EXIF and ICC."""
     kind = format or photo.format
-    options = dict(_SAVE_OPTIONS[kind])
+    options = _save_options(kind, quality)
     options |= {"exif": photo.exif} if photo.exif and kind != "BMP" else {}
     options |= {"icc_profile": photo.icc} if photo.icc else {}
     encoded = io.BytesIO()
@@ -138,8 +138,11 @@ def eight_bit(photo: Photo) -> Photo:
     return photo
 
 
-def write_photo(photo: Photo, path: Path | str, overwrite: bool = False) -> None:
-    """Write ``photo`` atomically in the format of ``path``'s suffix, with its EXIF and ICC; raises PhotoError."""
+def write_photo(photo: Photo, path: Path | str, overwrite: bool = False, quality: int | None = None) -> None:
+    """Write ``photo`` atomically in the format of ``path``'s suffix, with its EXIF and ICC; raises PhotoError.
+
+    ``quality`` is 1 to 100, for formats that lose something.
+    """
     path = Path(path)
     kind = _FORMATS.get(path.suffix.lower())
     if kind is None:
@@ -148,7 +151,7 @@ def write_photo(photo: Photo, path: Path | str, overwrite: bool = False) -> None
     if kind == "BMP":  # holds neither EXIF nor a profile
         photo = replace(to_srgb(photo), exif=None)
     exif = tiff_exif(photo.exif) if kind == "TIFF" and photo.exif else photo.exif
-    options = dict(_SAVE_OPTIONS[kind])
+    options = _save_options(kind, quality)
     options |= {"exif": exif} if exif else {}
     options |= {"icc_profile": photo.icc} if photo.icc else {}
     if kind == "TIFF" and exif:
@@ -158,6 +161,11 @@ def write_photo(photo: Photo, path: Path | str, overwrite: bool = False) -> None
     if not overwrite and os.path.lexists(path):
         raise PhotoError(path, "exists already; choose another name or say --overwrite")
     _save(path, photo.pixels, kind, options)
+
+
+def _save_options(kind: str, quality: int | None) -> dict[str, object]:
+    options = dict(_SAVE_OPTIONS[kind])
+    return options | {"quality": quality} if quality is not None and "quality" in options else options
 
 
 def save_jpeg(path: Path | str, pixels: Pixels, quality: int = 95) -> None:
