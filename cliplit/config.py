@@ -119,6 +119,7 @@ class DriftConfig:
 
     min_photos: Count
     exposure_distance: NonNegative
+    feature_distance: NonNegative
     false_alarm: Annotated[float, Field(gt=0, lt=0.5)]
 
 
