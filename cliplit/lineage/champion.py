@@ -41,7 +41,10 @@ def champion_export(project: Path) -> str:
     try:
         return _export(project)
     except (_Missing, UserError) as error:
-        return f"Training cannot go on from the champion: {error}."
+        reason = str(error)
+    except Exception as error:  # a registry that is away or damaged must not cost a training run
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return f"Training cannot go on from the champion: {reason}."
 
 
 def _export(project: Path) -> str:
