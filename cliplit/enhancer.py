@@ -16,9 +16,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cliplit.errors import UserError
-from cliplit.networks import load_network
-from cliplit.networks.gain import apply_illumination, guide_of
-from cliplit.networks.grid import GridNetwork, illumination
+from cliplit.networks import load_network, passes
+from cliplit.networks.grid import GridNetwork
 from cliplit.networks.tiles import TILE, illumination_bands
 from cliplit.networks.unet import UNet
 from cliplit.photos.codecs import Photo, read_photo
@@ -113,23 +112,27 @@ class Enhancer:
         with torch.inference_mode():
             if isinstance(self.network, UNet) and min(pixels.shape[:2]) >= LEAST and max(pixels.shape[:2]) > TILE:
                 return self._in_bands(self.network, pixels, strength)
-            image = self._image(pixels)
-            return _pixels(apply_illumination(image, self.illumination(image), strength), pixels.dtype)
+            return passes.relight_by_map(pixels, self.illumination(passes.to_image(pixels, self.device)), strength)
 
     def _in_bands(self, network: UNet, pixels: np.ndarray, strength: float) -> np.ndarray:
         """As ``enhance``, with memory for the result and for a band of the photo only."""
         result = np.empty_like(pixels)
 
         def read(rows: slice, columns: slice) -> Tensor:
-            return self._image(pixels[rows, columns])
+            return passes.to_image(pixels[rows, columns], self.device)
 
         for rows, light in illumination_bands(network, read, *pixels.shape[:2]):
-            result[rows] = _pixels(apply_illumination(self._image(pixels[rows]), light, strength), pixels.dtype)
+            result[rows] = passes.relight_by_map(pixels[rows], light, strength)
         return result
 
     def enhance_photo(self, photo: Photo, strength: float = 1.0) -> Photo:
-        """``photo`` relit; everything but its pixels is kept."""
-        return replace(photo, pixels=self.enhance(photo.pixels, strength))
+        """``photo`` relit; everything but its pixels is kept. Scene-linear photos: see networks/hdr.py."""
+        if not photo.linear or strength == 0:
+            return replace(photo, pixels=self.enhance(photo.pixels, strength))
+        from cliplit.networks import hdr
+
+        relit = self.enhance(hdr.coded_view(photo.pixels), strength)
+        return replace(photo, pixels=hdr.to_light(relit, photo.pixels))
 
     def predict(self, pixels: np.ndarray) -> np.ndarray:
         """The grid of log-gains of ``pixels``, KNOTS x CELLS x CELLS float32, for ``apply``; see networks/grid.py.
@@ -137,9 +140,7 @@ class Enhancer:
         Raises ValueError for pixels that ``enhance`` refuses, and for a network other than the grid network.
         """
         _check(pixels)
-        with torch.inference_mode():
-            result: np.ndarray = self._grid_network().predict(self._image(pixels))[0].float().cpu().numpy()
-        return result
+        return passes.predict_grid(self._grid_network(), pixels, self.device)
 
     def apply(self, pixels: np.ndarray, grid: np.ndarray, strength: float = 1.0) -> np.ndarray:
         """``pixels`` relit by a ``grid`` that ``predict`` gave, of this photo or of a frame beside it; as ``enhance``.
@@ -149,11 +150,7 @@ class Enhancer:
         _check(pixels, strength)
         if strength == 0:
             return pixels.copy()
-        most = self._grid_network().most_log_gain
-        with torch.inference_mode():
-            image = self._image(pixels)
-            light = illumination(guide_of(image), torch.from_numpy(grid).to(self.device)[None], most)
-            return _pixels(apply_illumination(image, light, strength), pixels.dtype)
+        return passes.relight(pixels, grid, self._grid_network().most_log_gain, strength, self.device)
 
     def illumination(self, image_1CHW: Tensor) -> Tensor:
         """The illumination map (1 x 1 x H x W) of one image."""
@@ -167,11 +164,6 @@ class Enhancer:
         if not isinstance(self.network, GridNetwork):
             raise ValueError("only the grid network predicts a grid; use enhance with this one")
         return self.network
-
-    def _image(self, pixels: np.ndarray) -> Tensor:
-        """1 x 3 x H x W float32 in 0..1 on the device."""
-        image = torch.from_numpy(np.array(pixels, dtype=pixels.dtype, order="C")).to(self.device)
-        return image.permute(2, 0, 1)[None].float() / _full(pixels.dtype)
 
 
 def pick_device(name: str) -> torch.device:
@@ -222,16 +214,3 @@ def _check(pixels: np.ndarray, strength: float = 1.0) -> None:
         raise ValueError(f"expected at least one pixel, got the shape {pixels.shape}")
     if not (math.isfinite(strength) and strength >= 0):
         raise ValueError(f"strength must be 0 or more, got {strength}")
-
-
-def _full(dtype: np.dtype) -> float:
-    """What full white is in pixels of ``dtype``."""
-    return float(np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else 1.0
-
-
-def _pixels(image_1CHW: Tensor, dtype: np.dtype) -> np.ndarray:
-    """H x W x 3 of ``dtype`` of an image in 0..1."""
-    values = image_1CHW[0].permute(1, 2, 0).cpu().numpy()
-    if np.issubdtype(dtype, np.integer):
-        values = np.round(values * _full(dtype))
-    return np.ascontiguousarray(values, dtype=dtype)

@@ -62,7 +62,12 @@ class GridNetwork(nn.Module):
 
     def predict(self, image_BCHW: Tensor) -> Tensor:
         """The grid B×KNOTS×CELLS×CELLS of log-gains; knot k stands for the intensity k/(KNOTS − 1)."""
-        small = F.interpolate(image_BCHW, size=(THUMBNAIL, THUMBNAIL), mode="bilinear", antialias=True)
+        return self.predict_from(
+            F.interpolate(image_BCHW, size=(THUMBNAIL, THUMBNAIL), mode="bilinear", antialias=True)
+        )
+
+    def predict_from(self, small: Tensor) -> Tensor:
+        """As ``predict``, from the image at THUMBNAIL x THUMBNAIL (see also networks/thumbnail.py)."""
         features = self.encode(torch.cat([small, guide_of(small)], dim=1) * 2 - 1)
         features = features + self.local(features)
         overall = self.overall(torch.cat([features.mean((2, 3)), features.std((2, 3))], dim=1))
