@@ -64,6 +64,7 @@ class GuidanceConfig:
     identity_weight: NonNegative
     smoothness_weight: NonNegative
     harm_weight: NonNegative
+    halo_weight: NonNegative
     prompt_model: ModelConfig | None = None
     identity_model: ModelConfig | None = None
 
@@ -84,6 +85,7 @@ class TrainingConfig:
     prompt_batch: Count
     crops_per_photo: Count
     crop: Annotated[int, Field(ge=32)]
+    noise_share: Annotated[float, Field(ge=0, le=1)]
     checkpoint_steps: Count
     weight_decay: NonNegative
 
@@ -107,10 +109,18 @@ class RoundConfig:
 
 @dataclass(frozen=True, config=_strict)
 class PromotionConfig:
-    """When a challenger becomes champion: ``metric`` is a key of the evaluation's metrics, higher is better."""
+    """When a challenger becomes champion: ``metric`` is a key of the evaluation's metrics, higher is better.
 
+    Every limit is a gate of cliplit.promotion.gates.
+    """
+
+    mode: Literal["auto", "manual"]
     metric: str
     min_gain: NonNegative
+    min_harmless_db: NonNegative
+    max_harmed_share: Annotated[float, Field(ge=0, le=1)]
+    max_ms_per_megapixel: Positive
+    max_megabytes: Positive
 
 
 @dataclass(frozen=True, config=_strict)

@@ -15,7 +15,7 @@ LAYER_WEIGHTS = (1.0, 1.0, 1.0, 1.0, 0.5)
 FAR_MARGIN = 0.9
 NEAR_MARGIN_ONE_RESULT = 0.2
 NEAR_MARGIN_TWO_RESULTS = 0.1
-RESIDUAL_SCALE = 4.0
+RESIDUAL_SCALE = 8.0
 
 
 def log_odds(image_features_BD: Tensor, prompts_2D: Tensor, scale: float) -> Tensor:
@@ -97,3 +97,18 @@ def smoothness_loss(illumination_B1HW: Tensor, image_BCHW: Tensor, edge: float =
 def harm_loss(enhanced_BCHW: Tensor, well_lit_BCHW: Tensor) -> Tensor:
     """Mean over well-lit photos of 1000·MSE(output, input): 1 at 30 dB. A photo that is fine shall stay as it is."""
     return 1000 * (enhanced_BCHW - well_lit_BCHW).square().mean()
+
+
+def halo_loss(illumination_B1HW: Tensor, bright_B1HW: Tensor) -> Tensor:
+    """Mean over pictures of two plane areas of the variance of log L inside each area, added up.
+
+    A gain that depends on the distance to an edge is a halo; in a plane area there is nothing else to depend on.
+    ``bright`` is 1 in one area and 0 in the other.
+    """
+    log_light = illumination_B1HW.log()
+    total = torch.zeros((), device=log_light.device)
+    for area in (bright_B1HW, 1 - bright_B1HW):
+        size = area.sum((1, 2, 3), keepdim=True).clamp_min(1)
+        mean = (log_light * area).sum((1, 2, 3), keepdim=True) / size
+        total = total + ((log_light - mean).square() * area / size).sum((1, 2, 3)).mean()
+    return total

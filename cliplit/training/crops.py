@@ -89,5 +89,10 @@ def to_tensor(images: list[np.ndarray], device: torch.device | str) -> torch.Ten
     return stacked.permute(0, 3, 1, 2).float().div(255).contiguous()
 
 
+def seed_of(seed: int, stream: str, number: int) -> int:
+    """A seed for other generators, another one for each stream and number."""
+    return int(_generator(seed, stream, number).integers(2**62))
+
+
 def _generator(seed: int, stream: str, number: int) -> np.random.Generator:
     return np.random.default_rng([seed, number, *stream.encode()])

@@ -16,10 +16,12 @@ from cliplit.guidance.storage import FILE
 from cliplit.guidance.vlm import VisionLanguageModel
 from cliplit.networks import build_network, enhance, load_network, save_network
 from cliplit.training.checkpoint import Checkpoints, fingerprint
-from cliplit.training.crops import WHOLE, cut, draw_crops, draw_indices, to_tensor
+from cliplit.training.crops import WHOLE, cut, draw_crops, draw_indices, seed_of, to_tensor
 from cliplit.training.dataset import DATASET, Dataset, require
 from cliplit.training.loop import Curves, Phase, Row, descend, reproducible, write_curve, write_metrics
+from cliplit.training.noise import camera_noise
 from cliplit.training.objective import Objective
+from cliplit.training.plateaus import Plateaus, draw_plateaus
 from cliplit.training.start import Start, read_start
 
 _HELD_OUT = 32
@@ -95,8 +97,11 @@ def _phases(
         return objective.warm(image, enhance(network, image))
 
     def relight(step: int) -> dict[str, Tensor]:
-        well_lit = batch("well_lit", step, max(1, params.training.batch // 2))
-        return objective.relight(network, batch("backlit", step, params.training.batch), well_lit)
+        few = max(1, params.training.batch // 2)
+        number = seed_of(params.seed, f"drawn for enhancer {round_name}", step)
+        backlit = camera_noise(batch("backlit", step, params.training.batch), params.training.noise_share, number)
+        plateaus = _on(objective, draw_plateaus(few, params.training.crop, number))
+        return objective.relight(network, backlit, batch("well_lit", step, few), plateaus)
 
     if round_name == "0" and start.network:
         return [Phase("enhancer", start.shortened(params.enhancer), relight)]
@@ -123,9 +128,16 @@ def _measure(backlit: list, well_lit: list, network: nn.Module, objective: Objec
             part = backlit[start : start + batch]
             beside = [well_lit[(start + offset) % len(well_lit)] for offset in range(len(part))]
             device = objective.prompt_model.device
-            for name, value in objective.relight(network, to_tensor(part, device), to_tensor(beside, device)).items():
+            plateaus = _on(objective, draw_plateaus(len(part), part[0].shape[0], start))
+            terms = objective.relight(network, to_tensor(part, device), to_tensor(beside, device), plateaus)
+            for name, value in terms.items():
                 totals[f"val_{name}"] = totals.get(f"val_{name}", 0.0) + float(value) * len(part) / len(backlit)
     return totals
+
+
+def _on(objective: Objective, plateaus: Plateaus) -> Plateaus:
+    device = objective.prompt_model.device
+    return Plateaus(plateaus.image.to(device), plateaus.bright.to(device))
 
 
 def _folder(

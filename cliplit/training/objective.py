@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from cliplit.config import GuidanceConfig
 from cliplit.errors import UserError
 from cliplit.guidance.light import NamedLight, regions
-from cliplit.guidance.losses import harm_loss, identity_loss, smoothness_loss
+from cliplit.guidance.losses import halo_loss, harm_loss, identity_loss, smoothness_loss
 from cliplit.guidance.targets import load_target
 from cliplit.guidance.vlm import resolve_models
 from cliplit.networks import apply_illumination, enhance
+from cliplit.training.plateaus import Plateaus
 
 
 class Objective:
@@ -36,12 +37,14 @@ class Objective:
         identity = self._identity(before, after)
         return {"loss": identity + F.mse_loss(after, before), "identity": identity}
 
-    def relight(self, network: nn.Module, backlit: Tensor, well_lit: Tensor) -> dict[str, Tensor]:
+    def relight(
+        self, network: nn.Module, backlit: Tensor, well_lit: Tensor, plateaus: Plateaus
+    ) -> dict[str, Tensor]:
         """The weighted sum of what good light asks for and of what must stay as it is, and its terms.
 
         prompt is the target's loss; bad_light −log P(good light | y) and region the same of parts of y, both under
-        ``ours`` only; identity and smoothness are means over the backlit photos, harm over the well-lit ones; the
-        weights are the keys of the same names in params.yaml. A term of weight 0 is not computed.
+        ``ours`` only; identity and smoothness are means over the backlit photos, harm over the well-lit ones, halo over
+        the drawn ``plateaus``; the weights are the keys of the same names in params.yaml.
         """
         light = network(backlit)
         after = apply_illumination(backlit, light)
@@ -49,6 +52,7 @@ class Objective:
         terms["identity"] = self._identity(backlit, after)
         terms["smoothness"] = smoothness_loss(light, backlit)
         terms["harm"] = harm_loss(enhance(network, well_lit), well_lit)
+        terms["halo"] = halo_loss(network(plateaus.image), plateaus.bright)
         loss = torch.stack([getattr(self.config, f"{name}_weight") * value for name, value in terms.items()]).sum()
         return {"loss": loss, **terms, "brightening": (after - backlit).mean().detach()}
 
