@@ -10,12 +10,16 @@ from pathlib import Path
 
 import click
 
+from cliplit.commands.export import export
 from cliplit.config import ModelConfig, load_params
 
 
 @click.group()
 def models() -> None:
     """List, register, promote and roll back models; train the lighting prior."""
+
+
+models.add_command(export)
 
 
 @models.command("list")
@@ -56,10 +60,10 @@ def register() -> None:
 @models.command()
 def promote() -> None:
     """Make the challenger champion if it beats the reigning one."""
-    from cliplit.evaluation.remeasure import remeasure
     from cliplit.lineage import registry
+    from cliplit.promotion import gates
 
-    result = registry.promote(Path(), remeasure=partial(remeasure, Path()))
+    result = registry.promote(Path(), partial(gates.judge, Path()))
     if result.promoted:
         click.echo(f"Version {result.version.number} is the champion now: {result.reason}.")
     else:
@@ -71,8 +75,8 @@ def rollback() -> None:
     """Put the previous champion back; once more undoes it."""
     from cliplit.lineage import registry
 
-    version = registry.rollback(Path())
-    click.echo(f"Version {version.number} ({version.md5[:8]}) is the champion again.")
+    done = registry.rollback(Path())
+    click.echo(f"Version {done.version.number} ({done.version.md5[:8]}) is the champion again ({done.seconds:.2f} s).")
 
 
 @models.command("pretrain-lumiclip")
