@@ -37,9 +37,7 @@ class Objective:
         identity = self._identity(before, after)
         return {"loss": identity + F.mse_loss(after, before), "identity": identity}
 
-    def relight(
-        self, network: nn.Module, backlit: Tensor, well_lit: Tensor, plateaus: Plateaus
-    ) -> dict[str, Tensor]:
+    def relight(self, network: nn.Module, backlit: Tensor, well_lit: Tensor, plateaus: Plateaus) -> dict[str, Tensor]:
         """The weighted sum of what good light asks for and of what must stay as it is, and its terms.
 
         prompt is the target's loss; bad_light −log P(good light | y) and region the same of parts of y, both under
