@@ -13,9 +13,9 @@ import dagster as dg
 
 from assets.project import POOL
 from cliplit.errors import UserError
-from cliplit.evaluation.remeasure import remeasure
 from cliplit.lineage import mlflow_store, registry
 from cliplit.lineage.runs import PIPELINE_RUN
+from cliplit.promotion import gates
 
 _GROUP = "models"
 _OWNERS = ["team:cliplit"]
@@ -50,7 +50,7 @@ def model_assets(project: Path) -> list[dg.AssetsDefinition]:
     )
     def champion(context) -> dg.MaterializeResult:
         with _told(context):
-            outcome = registry.promote(project, remeasure=partial(remeasure, project))
+            outcome = registry.promote(project, partial(gates.judge, project))
         reigning = outcome.version if outcome.promoted else outcome.champion_before or outcome.version
         told = {"promoted": outcome.promoted, "reason": outcome.reason, "challenger": outcome.version.number}
         print(f"champion: version {reigning.number}; {outcome.reason}", flush=True)

@@ -1,50 +1,50 @@
 """Which model serves: versions in MLflow's registry under the aliases challenger, champion and previous.
 
 A version is the folder artifacts/model as DVC recorded it; its DVC md5 is its key, and whoever promotes or uses it
-hashes the bytes again. Both aliases that a promotion moves stand in an intent tag first, so that one cut off half way
-is completed by whoever comes next; readers of ``champion`` see the old model or the new one at any time.
+hashes the bytes again. What a challenger must show before it reigns is asked of the caller (cliplit.evaluation.gates).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-from filelock import FileLock, Timeout
-
-from cliplit.config import load_params
 from cliplit.errors import UserError
 from cliplit.files import read_json
-from cliplit.lineage import digests, dvc, packaging, runs
+from cliplit.lineage import aliases, dvc, packaging, runs
 from cliplit.lineage import mlflow_store as store
+from cliplit.lineage.aliases import CHALLENGER, CHAMPION, NAME, PREVIOUS, Version
+from cliplit.lineage.restore import version_folder
 
-NAME = "cliplit"
 MODEL_STAGE = "select"
 MODEL_FOLDER = "artifacts/model"
 WEIGHTS = "model.safetensors"
 METRICS = "artifacts/metrics/evaluation.json"
-_INTENT = "cliplit.intent"
-_ROLLED_BACK = "cliplit.rolled_back"
-_LOCK_SECONDS = 120
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
-class Version:
-    """One registered model; ``metrics`` are those of the photos it was registered with."""
+class Challenge:
+    """The challenger and whom it challenges, None where none reigns; files hold weights, their bytes checked."""
 
-    number: int
-    md5: str
-    dataset_md5: str | None
-    git_commit: str | None
-    created: float  # seconds since the epoch
-    aliases: tuple[str, ...]
-    metrics: dict[str, float]
-    rolled_back: bool = False
+    challenger: Version
+    challenger_file: Path
+    champion: Version | None
+    champion_file: Path | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one gate found, in one sentence and figures."""
+
+    gate: str
+    passed: bool
+    reason: str
+    figures: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,20 +55,57 @@ class Promotion:
     reason: str
     version: Version
     champion_before: Version | None
+    verdicts: tuple[Verdict, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """The version that reigns again, the one it took over from, and the seconds of work that took."""
+
+    version: Version
+    deposed: Version
+    seconds: float
+
+
+Judge = Callable[[Challenge], Sequence[Verdict]]
 
 
 def list_versions(project: Path = Path()) -> list[Version]:
     """All versions, newest first; empty when nothing was registered."""
-    return [_version(found) for found in _all(_client(project))] if store.exists(project) else []
+    if not store.exists(project):
+        return []
+    return [aliases.version_of(found) for found in aliases.all_found(aliases.client_of(project))]
+
+
+def champion_version(project: Path = Path()) -> Version | None:
+    """The version that reigns, None when none does: one question to the registry, cheap enough to ask every second."""
+    found = aliases.by_alias(aliases.client_of(project), CHAMPION) if store.exists(project) else None
+    return aliases.version_of(found) if found else None
 
 
 def champion_file(project: Path = Path()) -> Path | None:
     """The champion's model.safetensors on this machine, its bytes checked; None when none reigns."""
+    return alias_file(project, CHAMPION)
+
+
+def alias_file(project: Path, name: str) -> Path | None:
+    """The model.safetensors of a version, its bytes checked; ``name`` is as for ``find``. None where there is none."""
     if not store.exists(project):
         return None
-    client = _client(project)
-    champion = _by_alias(client, "champion")
-    return _verified(client, project, champion) / WEIGHTS if champion else None
+    client = aliases.client_of(project)
+    found = _find(client, name)
+    return version_folder(client, project, found) / WEIGHTS if found else None
+
+
+def find(project: Path, name: str) -> Version:
+    """The version that ``name`` means: an alias, cliplit@ALIAS, or a number; raises UserError naming what there is."""
+    found = _find(aliases.client_of(project), name) if store.exists(project) else None
+    if found is None:
+        there = ", ".join(str(version.number) for version in list_versions(project)) or "none"
+        raise UserError(
+            f"{name}: no such version; use challenger, champion, previous, or a number ({there} registered)"
+        )
+    return aliases.version_of(found)
 
 
 def register_challenger(project: Path = Path()) -> Version:
@@ -79,116 +116,111 @@ def register_challenger(project: Path = Path()) -> Version:
     for fault in dvc.verify_bytes(project, MODEL_STAGE):
         raise UserError(fault)
     metrics, dataset = _measured(project, md5)
-    with _locked(project):
-        client = _client(project)
-        _recover(client)
-        found = next((version for version in _all(client) if version.tags.get("dvc.md5") == md5), None)
+    with aliases.locked(project):
+        client = aliases.client_of(project)
+        aliases.recover(client)
+        found = next((version for version in aliases.all_found(client) if version.tags.get("dvc.md5") == md5), None)
         if found is None:
             found = packaging.create_version(client, project, NAME, project / MODEL_FOLDER, md5, dataset, metrics)
-        _tag_measures(client, found.version, metrics, dataset)
-        client.set_registered_model_alias(NAME, "challenger", found.version)
-        return _version(client.get_model_version(NAME, found.version))
+        aliases.tag_measures(client, found.version, metrics, dataset)
+        client.set_registered_model_alias(NAME, CHALLENGER, found.version)
+        return aliases.version_of(client.get_model_version(NAME, found.version))
 
 
-def promote(project: Path = Path(), remeasure: Callable[[Path], float] | None = None) -> Promotion:
-    """Let the challenger reign if it beats the champion by more than params.yaml's promotion.min_gain, or none reigns.
+def challenge(project: Path = Path()) -> Challenge:
+    """The challenge as it stands; raises UserError when there is no challenger, or bytes are lost or changed."""
+    with aliases.locked(project):
+        return _challenge(aliases.client_of(project), project)
 
-    ``remeasure`` gives the declared metric of a weights file on the photos of today; it is called when the champion was
-    only measured on others. Raises UserError when there is no challenger, no metric, or its bytes are not what DVC
-    recorded.
+
+def promote(project: Path, judge: Judge) -> Promotion:
+    """Let the challenger reign if ``judge`` finds nothing against it.
+
+    Nothing is locked while it judges; when the registry has changed meanwhile, it judges again. Raises UserError as
+    ``challenge`` does.
     """
-    rule = load_params(project / "params.yaml").promotion
-    with _locked(project):
-        client = _client(project)
-        _recover(client)
-        challenger, champion = _by_alias(client, "challenger"), _by_alias(client, "champion")
-        if challenger is None:
-            raise UserError("there is no challenger; run `cliplit models register` first")
-        before = _version(champion) if champion else None
-        if champion and champion.version == challenger.version:
-            return Promotion(False, f"version {champion.version} reigns already", _version(champion), before)
-        _verified(client, project, challenger)
-        if _ROLLED_BACK in challenger.tags:
-            reason = f"version {challenger.version} was rolled back; `cliplit models rollback` brings it back"
-            return Promotion(False, reason, _version(challenger), before)
-        dataset = challenger.tags.get("cliplit.dataset_md5")
-        value = _measure(challenger, rule.metric, dataset)
-        if value is None:
-            raise UserError(f"params.yaml: promotion.metric is '{rule.metric}', which {METRICS} lacks; use one it has")
-        better, reason = True, "no champion reigned"
-        if champion:
-            reigning = _measure(champion, rule.metric, dataset)
-            if reigning is None and remeasure is not None:
-                reigning = float(remeasure(_verified(client, project, champion) / WEIGHTS))
-                _tag_measures(client, champion.version, {rule.metric: reigning}, dataset)
-            better, reason = _judge(rule.metric, value, reigning, rule.min_gain)
-        if better:
-            _move(client, champion=challenger.version, previous=champion.version if champion else None)
-        _record(client, project, challenger, champion, better, reason, {rule.metric: value})
-        return Promotion(better, reason, _version(client.get_model_version(NAME, challenger.version)), before)
+    for _ in range(_ATTEMPTS):
+        before = challenge(project)
+        settled = _settled(before)
+        if settled:
+            return Promotion(False, settled, before.challenger, before.champion)
+        verdicts = tuple(judge(before))
+        with aliases.locked(project):
+            client = aliases.client_of(project)
+            now = _challenge(client, project)  # hashes the bytes again
+            if _numbers(now) == _numbers(before) and not _settled(now):
+                return _decide(client, project, now, verdicts)
+    raise UserError("the registry changed each time while the challenger was judged; try again when it is quiet")
 
 
-def rollback(project: Path = Path()) -> Version:
-    """Champion and previous change places; the deposed one is not promoted again by itself. Returns the champion."""
+def rollback(project: Path = Path()) -> Rollback:
+    """Champion and previous change places; the deposed one is not promoted again by itself.
+
+    Files of the previous one that are lost come back from DVC's cache or remote.
+    """
     if not store.exists(project):
         raise UserError("there is no registered model yet; train first")
-    with _locked(project):
-        client = _client(project)
-        _recover(client)
-        champion, previous = _by_alias(client, "champion"), _by_alias(client, "previous")
+    client = aliases.client_of(project)
+    with aliases.locked(project):
+        started = time.perf_counter()
+        aliases.recover(client)
+        champion, previous = aliases.by_alias(client, CHAMPION), aliases.by_alias(client, PREVIOUS)
         if champion is None or previous is None:
             raise UserError("there is no previous champion to go back to; promote a second model first")
-        _verified(client, project, previous)
-        _move(client, champion=previous.version, previous=champion.version, rolled_back=champion.version)
-        return _version(client.get_model_version(NAME, previous.version))
+        version_folder(client, project, previous)
+        aliases.move(client, champion=previous.version, previous=champion.version, rolled_back=champion.version)
+        version = aliases.version_of(client.get_model_version(NAME, previous.version))
+        return Rollback(version, aliases.version_of(champion), time.perf_counter() - started)
 
 
-def _judge(metric: str, value: float, reigning: float | None, min_gain: float) -> tuple[bool, str]:
-    if reigning is None:
-        return False, f"the champion's {metric} is not known on these photos, so nothing was compared"
-    better = value - reigning > min_gain
-    verb = "beats" if better else "does not beat"
-    return better, f"{metric} {value:.4f} {verb} the champion's {reigning:.4f} by more than {min_gain:g}"
+def _challenge(client: Any, project: Path) -> Challenge:
+    aliases.recover(client)
+    challenger, champion = aliases.by_alias(client, CHALLENGER), aliases.by_alias(client, CHAMPION)
+    if challenger is None:
+        raise UserError("there is no challenger; run `cliplit models register` first")
+    return Challenge(
+        aliases.version_of(challenger),
+        version_folder(client, project, challenger) / WEIGHTS,
+        aliases.version_of(champion) if champion else None,
+        version_folder(client, project, champion) / WEIGHTS if champion else None,
+    )
 
 
-def _record(
-    client: Any, project: Path, challenger: Any, champion: Any, better: bool, reason: str, metrics: dict[str, float]
-) -> None:
-    """Write the decision down as a run of its own, beside the stages."""
-    md5 = challenger.tags["dvc.md5"]
+def _settled(found: Challenge) -> str:
+    """Why there is nothing to judge; empty when there is."""
+    challenger = found.challenger
+    if found.champion and found.champion.number == challenger.number:
+        return f"version {challenger.number} reigns already"
+    if challenger.rolled_back:
+        return f"version {challenger.number} was rolled back; `cliplit models rollback` brings it back"
+    return ""
+
+
+def _numbers(found: Challenge) -> tuple[int, int | None]:
+    return found.challenger.number, found.champion.number if found.champion else None
+
+
+def _decide(client: Any, project: Path, found: Challenge, verdicts: tuple[Verdict, ...]) -> Promotion:
+    """Move the aliases if all gates passed, and write the decision down as a run of its own, beside the stages."""
+    number, champion = str(found.challenger.number), found.champion
+    failed = [verdict.reason for verdict in verdicts if not verdict.passed]
+    better = not failed
+    reason = "; ".join(failed) or (verdicts[0].reason if verdicts else "nothing was asked of it")
+    if better:
+        aliases.move(client, champion=number, previous=str(champion.number) if champion else None)
+        reigning = aliases.by_alias(client, CHAMPION)
+        if str(reigning.version) != number:  # another machine's promotion, which no file lock here holds up, came after
+            better, reason = False, f"version {reigning.version} was promoted at the same moment"
+    gates = {verdict.gate: verdict.passed for verdict in verdicts}
+    client.set_model_version_tag(NAME, number, "cliplit.gates", json.dumps(gates))
+    md5 = found.challenger.md5
     tags = {"cliplit.promoted": str(better).lower(), "cliplit.reason": reason, "cliplit.challenger_md5": md5}
-    tags["dvc.md5"] = md5 if better else champion.tags["dvc.md5"]
-    runs.record(client, project, "champion", md5, tags, metrics)
-
-
-def _move(client: Any, champion: str, previous: str | None, rolled_back: str | None = None) -> None:
-    """Write the intent, then do it."""
-    intent = {"champion": champion, "previous": previous, "rolled_back": rolled_back}
-    client.set_registered_model_tag(NAME, _INTENT, json.dumps(intent))
-    _recover(client)
-
-
-def _recover(client: Any) -> None:
-    """Complete what an intent tag says; each write can be repeated, and the intent goes last."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        tags = client.get_registered_model(NAME).tags
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return
-    if _INTENT not in tags:
-        return
-    intent = json.loads(tags[_INTENT])
-    if intent["rolled_back"]:
-        client.set_model_version_tag(NAME, intent["rolled_back"], _ROLLED_BACK, "true")
-    if _ROLLED_BACK in client.get_model_version(NAME, intent["champion"]).tags:
-        client.delete_model_version_tag(NAME, intent["champion"], _ROLLED_BACK)
-    if intent["previous"]:
-        client.set_registered_model_alias(NAME, "previous", intent["previous"])
-    client.set_registered_model_alias(NAME, "champion", intent["champion"])
-    client.delete_registered_model_tag(NAME, _INTENT)
+    tags["dvc.md5"] = champion.md5 if champion and not better else md5
+    figures = {f"{each.gate}.{name}": value for each in verdicts for name, value in each.figures.items()}
+    runs.record(client, project, "champion", md5, tags, figures)
+    return Promotion(
+        better, reason, aliases.version_of(client.get_model_version(NAME, number)), champion, verdicts=verdicts
+    )
 
 
 def _measured(project: Path, md5: str) -> tuple[dict[str, float], str | None]:
@@ -201,103 +233,6 @@ def _measured(project: Path, md5: str) -> tuple[dict[str, float], str | None]:
     return runs.headline(read_json(project / METRICS)), inputs.get("artifacts/dataset")
 
 
-def _tag_measures(client: Any, number: str, metrics: dict[str, float], dataset: str | None) -> None:
-    for name, value in metrics.items():
-        client.set_model_version_tag(NAME, number, _measure_tag(name, dataset), repr(value))
-
-
-def _measure(found: Any, metric: str, dataset: str | None) -> float | None:
-    text = found.tags.get(_measure_tag(metric, dataset))
-    return None if text is None else float(text)
-
-
-def _measure_tag(metric: str, dataset: str | None) -> str:
-    return f"measured.{(dataset or 'unknown')[:12]}.{metric}"
-
-
-def _verified(client: Any, project: Path, found: Any) -> Path:
-    """The version's folder on this machine, if its bytes have the md5 that DVC recorded."""
-    folder = _local_folder(client, project, found)
-    if not folder.is_dir():
-        raise UserError(f"{folder}: the bytes of version {found.version} are gone; restore them or roll back")
-    if digests.path_md5(folder) != found.tags["dvc.md5"]:
-        raise UserError(
-            f"{folder}: the bytes of version {found.version} are not those that DVC recorded "
-            f"({found.tags['dvc.md5']}); restore them from `dvc checkout` or use another version"
-        )
-    return folder
-
-
-def _local_folder(client: Any, project: Path, found: Any) -> Path:
-    """Where the version's artifacts/model lies here; fetched once from a server, followed when the project moved."""
-    source = client.get_model_version_download_uri(NAME, found.version)
-    if urlsplit(source).scheme in {"", "file"}:
-        folder = Path(unquote(urlsplit(source).path))
-        if not folder.exists() and store.ARTIFACTS in folder.parts:
-            tail = folder.parts[folder.parts.index(store.ARTIFACTS) + 1 :]
-            folder = project / store.ARTIFACTS / Path(*tail)
-        return folder / packaging.ARTIFACT
-    cache = project / "work" / "models" / found.tags["dvc.md5"]
-    if not (cache / packaging.ARTIFACT).exists():
-        from mlflow.artifacts import download_artifacts
-
-        cache.mkdir(parents=True, exist_ok=True)
-        uri = f"{source}/{packaging.ARTIFACT}"
-        download_artifacts(
-            artifact_uri=uri, dst_path=str(cache / "artifacts"), tracking_uri=store.tracking_uri(project)
-        )
-    return cache / packaging.ARTIFACT
-
-
-def _client(project: Path) -> Any:
-    try:
-        return store.make_client(project, patient=True)
-    except store.Unreachable as error:
-        raise UserError(f"the model registry cannot be used: {error}; start it or unset MLFLOW_TRACKING_URI") from None
-
-
-def _all(client: Any) -> list[Any]:
-    """All versions with their aliases, newest first (a search does not fill in the aliases)."""
-    found = client.search_model_versions(f"name = '{NAME}'")
-    ordered = sorted(found, key=lambda version: int(version.version), reverse=True)
-    return [client.get_model_version(NAME, version.version) for version in ordered]
-
-
-def _by_alias(client: Any, alias: str) -> Any:
-    """The version under ``alias``, or None."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_model_version_by_alias(NAME, alias)
-    except MlflowException as error:
-        if error.error_code not in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-            raise
-        return None
-
-
-def _version(found: Any) -> Version:
-    tags = found.tags
-    dataset = tags.get("cliplit.dataset_md5")
-    prefix = _measure_tag("", dataset)
-    return Version(
-        number=int(found.version),
-        md5=tags.get("dvc.md5", ""),
-        dataset_md5=dataset,
-        git_commit=tags.get("cliplit.git_commit"),
-        created=found.creation_timestamp / 1000,
-        aliases=tuple(sorted(found.aliases)),
-        metrics={name.removeprefix(prefix): float(value) for name, value in tags.items() if name.startswith(prefix)},
-        rolled_back=_ROLLED_BACK in tags,
-    )
-
-
-@contextmanager
-def _locked(project: Path) -> Iterator[None]:
-    """One change of the registry at a time."""
-    path = project / "work" / "registry.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(path, timeout=_LOCK_SECONDS):
-            yield
-    except Timeout:
-        raise UserError(f"{path}: another promotion has held it for {_LOCK_SECONDS} s; end that process") from None
+def _find(client: Any, name: str) -> Any:
+    key = name.removeprefix(f"{NAME}@")
+    return aliases.by_number(client, key) if key.isdigit() else aliases.by_alias(client, key)
