@@ -61,6 +61,12 @@ FOLLOWED = (  # in the order in which they are run
     Shown("cliplit photos demo", "photos of your own lie in", code=2),
 )
 ELSEWHERE = {  # command: the test that runs it
+    "cliplit models export --format onnx -o cliplit.onnx": (
+        "tests/export/test_export_graphs.py::test_onnx_is_the_network_at_any_size"
+    ),
+    "cliplit models export --format lut --photo photo.jpg -o photo.cube": (
+        "tests/export/test_export_lut.py::test_ffmpeg_reads_the_file_as_we_mean_it"
+    ),
     "make test": "tests/docs/test_readme.py::test_make_test_is_pytest",
     "make lint": "tests/docs/test_lint.py::test_lint_is_green",
     "cliplit bench quality": "tests/bench/test_bench_quality.py::test_one_command_measures_all_methods_on_all_sets",
