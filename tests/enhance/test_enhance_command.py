@@ -164,7 +164,12 @@ def test_empty_folder_and_output_that_is_a_file(run, photo, tmp_path):
     source = photo("in/a.png")
     code, _, err = run(source, "-o", source)
     assert code == 2
-    assert "is a file" in err
+    assert "would replace the photo itself" in err
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
+    code, _, err = run(source, "-o", "notes.txt", "--overwrite")
+    assert code == 2
+    assert "notes.txt: is a file, and no photo" in err
+    assert (tmp_path / "notes.txt").read_text(encoding="utf-8") == "mine"
 
 
 def test_missing_weights_name_the_fix(run, photo):

@@ -123,7 +123,7 @@ print(json.dumps({"grown": peak() - before, "pixels": pixels.nbytes}))
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_memory_is_that_of_a_tile():
-    """On 1400 x 1400 px one layer's 64 features have 502 MB, and the eager network holds three of those at a time."""
-    done = subprocess.run([sys.executable, "-c", MEASURE, "1400", "1400"], capture_output=True, text=True, check=True)
+    """On 900 x 900 px one layer's 64 features have 207 MB, and the eager network holds three of those at a time."""
+    done = subprocess.run([sys.executable, "-c", MEASURE, "900", "900"], capture_output=True, text=True, check=True)
     figures = json.loads(done.stdout)
-    assert figures["grown"] - figures["pixels"] < 400e6
+    assert figures["grown"] - figures["pixels"] < 300e6
