@@ -1,4 +1,4 @@
-"""``cliplit photos import`` and ``cliplit photos demo``."""
+"""``cliplit photos import``, ``ingest`` and ``demo``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CHAMPION = Path("data/champion")  # the stage start reads it, so DVC wants it t
 
 @click.group()
 def photos() -> None:
-    """Import your photos, or render demo photos."""
+    """Import your photos, take in those of the inbox, or render demo photos."""
     warnings.filterwarnings("ignore", module="PIL")  # what matters about a photo is said in one sentence instead
 
 
@@ -42,3 +42,16 @@ def demo(seed: int, count: int, pairs: int) -> None:
 
     click.echo(render_demo(Path(), seed=seed, count=count, pairs=pairs))
     _CHAMPION.mkdir(parents=True, exist_ok=True)
+
+
+@photos.command()
+def ingest() -> None:
+    """Take in what has arrived in the inbox (params.yaml: inbox.path); what needs a person goes to data/review."""
+    from cliplit.inbox.ingest import ingest as take_in
+
+    result = take_in()
+    for one in result.batch.outcomes:
+        click.echo(f"{one.outcome}: {one.source}: {one.why}")
+    for note in result.notes:
+        click.echo(note)
+    click.echo(f"Ingest {result.batch.number} {result.sentence()}.")

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -62,8 +63,9 @@ class Inbox:
     def make_folders(self) -> None:
         """Make a local inbox's folders, so that people see where photos belong; buckets need none."""
         if "file" in _protocols(self._system):
-            for folder in FOLDERS:
-                self._system.makedirs(f"{self._root}/{folder}", exist_ok=True)
+            with self._told("made"):
+                for folder in FOLDERS:
+                    self._system.makedirs(f"{self._root}/{folder}", exist_ok=True)
 
     def files(self) -> list[Arrived]:
         """All files but hidden ones and those that a program names as unfinished; raises UserError."""
@@ -132,7 +134,9 @@ class Inbox:
 
 
 def _stamp(info: dict[str, Any]) -> str:
-    return "|".join(str(info[key]) for key in _STAMPS if info.get(key) is not None)
+    """What changes when a file is written anew; storages tell times as text or as datetime, one of them as both."""
+    values = [info[key] for key in _STAMPS if info.get(key) is not None]
+    return "|".join(value.isoformat() if isinstance(value, datetime) else str(value) for value in values)
 
 
 def _protocols(system: Any) -> tuple[str, ...]:
