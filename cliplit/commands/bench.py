@@ -72,6 +72,36 @@ def quality(
         sys.exit(1)
 
 
+@bench.command()
+@click.option("--project", type=click.Path(path_type=Path), default=Path(), help="A curated project (default: here).")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="CSV: a row a model, appended to.")
+@click.option("--seeds", default="0,1,2", show_default=True, help="Numbers, with commas.")
+@click.option(
+    "--scale", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True, help="Of all steps."
+)
+@click.option("--only", metavar="PATTERN", help="Variants whose name matches, as in 'kind *'.")
+@click.option("--threads", type=click.IntRange(min=1), help="Of torch (default: as many as cores).")
+@click.option("--table", is_flag=True, help="Train nothing, print the table of what --out holds.")
+def ablation(
+    project: Path, out: Path, seeds: str, scale: float, only: str | None, threads: int | None, table: bool
+) -> None:
+    """What each choice of the method is worth: guidance, rounds, identity weight, network, over seeds.
+
+    Rows that --out holds are not trained again, so a run that was cut off goes on.
+    """
+    try:
+        numbers = tuple(int(text) for text in seeds.split(","))
+    except ValueError:
+        raise UserError(f"--seeds {seeds}: not numbers with commas between them; write 0,1,2") from None
+    from cliplit.bench import ablation as runner
+    from cliplit.bench import ablation_table
+
+    rows = runner.read_rows(out) if table else runner.run(project, out, numbers, scale, only, threads)
+    if not rows:
+        raise UserError(f"{out}: no models there yet; leave --table out")
+    click.echo(ablation_table.markdown(rows))
+
+
 def _champion() -> tuple[tuple[str, Path], ...]:
     """The champion of the current folder under that name; nothing where there is none, or no project at all."""
     from cliplit.lineage.registry import champion_file
