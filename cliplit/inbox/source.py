@@ -134,9 +134,9 @@ class Inbox:
 
 
 def _stamp(info: dict[str, Any]) -> str:
-    """What changes when a file is written anew; storages tell times as text or as datetime, one of them as both."""
+    """What changes when a file is written anew; storages tell times as datetime or as seconds, one of them as both."""
     values = [info[key] for key in _STAMPS if info.get(key) is not None]
-    return "|".join(value.isoformat() if isinstance(value, datetime) else str(value) for value in values)
+    return "|".join(str(value.timestamp() if isinstance(value, datetime) else value) for value in values)
 
 
 def _protocols(system: Any) -> tuple[str, ...]:

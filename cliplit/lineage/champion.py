@@ -8,17 +8,14 @@ when it was registered.
 from __future__ import annotations
 
 import csv
-import io
-import json
 import shutil
 import tempfile
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from cliplit.errors import UserError
 from cliplit.files import read_json, write_json
-from cliplit.lineage import digests, dvc, graph, registry
+from cliplit.lineage import aliases, digests, dvc, graph, registry, restore
 from cliplit.lineage import mlflow_store as store
 
 CHAMPION = Path("data/champion/model")
@@ -48,7 +45,7 @@ def champion_export(project: Path) -> str:
 
 
 def _export(project: Path) -> str:
-    champion = next((found for found in registry.list_versions(project) if "champion" in found.aliases), None)
+    champion = registry.champion_version(project)
     if champion is None:
         raise _Missing("none reigns yet")
     target = project / CHAMPION
@@ -59,17 +56,19 @@ def _export(project: Path) -> str:
         raise _Missing("none reigns any more")
     lock = _lock_of(project, champion.number)
     name = str(read_json(network.with_name("choice.json"))["round"])
-    prompts = f"artifacts/prompts/{name}"
-    with tempfile.TemporaryDirectory(dir=_folder(project / "work"), prefix="champion-") as temporary:
-        staging = Path(temporary) / CHAMPION.name
+    (project / "work").mkdir(exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=project / "work", prefix="champion-") as temporary:
+        there, staging = Path(temporary), Path(temporary) / CHAMPION.name
         staging.mkdir()
         shutil.copyfile(network, staging / NETWORK)
-        (staging / PROMPTS).write_bytes(_file_of(project, prompts, _locked_md5(lock, prompts), PROMPTS))
+        learned = f"artifacts/prompts/{name}"
+        prompts = _as_it_was(project, learned, _locked_md5(lock, learned), there / "prompts")
+        shutil.copyfile(prompts / PROMPTS, staging / PROMPTS)
+        dataset = _as_it_was(project, _DATASET, _locked_md5(lock, _DATASET), there / "dataset")
         record = {"md5": champion.md5, "dataset_md5": champion.dataset_md5, "round": name}
-        photos = _photos(project, _locked_md5(lock, _DATASET))
-        write_json(staging / RECORD, record | {"params": _params(lock), "photos": photos})
+        write_json(staging / RECORD, record | {"params": _params(lock), "photos": _photos(dataset)})
         shutil.rmtree(target, ignore_errors=True)
-        target.parent.mkdir(parents=True, exist_ok=True)
         staging.rename(target)
     return f"Training may go on from version {champion.number}. {_track(project)}"
 
@@ -86,7 +85,7 @@ def _track(project: Path) -> str:
 def _lock_of(project: Path, number: int) -> dict[str, Any]:
     """dvc.lock as it was when version ``number`` was registered."""
     client = store.make_client(project, patient=True)
-    run = client.get_model_version(registry.NAME, str(number)).run_id
+    run = client.get_model_version(aliases.NAME, str(number)).run_id
     with tempfile.TemporaryDirectory() as folder:
         try:
             return graph.read_yaml(Path(client.download_artifacts(run, "dvc.lock", folder)))
@@ -111,48 +110,19 @@ def _params(lock: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _photos(project: Path, md5: str) -> dict[str, list[tuple[str, str]]]:
-    """Role and md5 of each photo of the dataset ``md5`` as training read it, by split."""
-    listing = _listing(project, _DATASET, md5)
+def _photos(dataset: Path) -> dict[str, list[tuple[str, str]]]:
+    """Role and md5 of each photo of a dataset as training read it, by split."""
     found: dict[str, list[tuple[str, str]]] = {"train": [], "val": []}
-    manifest = io.StringIO(_file_of(project, _DATASET, md5, "manifest.csv").decode())
-    for row in csv.DictReader(manifest):
-        found[row["split"]].append((row["role"], listing[f"photos/{row['photo']}"]))
+    with (dataset / "manifest.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            found[row["split"]].append((row["role"], digests.file_md5(dataset / "photos" / row["photo"])))
     return {split: sorted(photos) for split, photos in found.items()}
 
 
-def _file_of(project: Path, folder: str, md5: str, name: str) -> bytes:
-    """The bytes of ``name`` in ``folder`` as it was when its md5 was ``md5``: from the workspace, or DVC's cache."""
-    wanted = _listing(project, folder, md5)[name]
-    for path in (project / folder / name, _cached(project, wanted)):
-        if path.is_file() and digests.file_md5(path) == wanted:
-            return path.read_bytes()
-    raise _Missing(f"{folder}/{name} as it was then is not in DVC's cache; `dvc fetch --all-commits` brings it")
-
-
-def _listing(project: Path, folder: str, md5: str) -> dict[str, str]:
-    """{path: md5} of the files in ``folder`` when its md5 was ``md5``."""
-    cached = _cached(project, md5)
-    if cached.is_file() and digests.file_md5(cached) == md5.removesuffix(".dir"):
-        return {entry["relpath"]: entry["md5"] for entry in json.loads(cached.read_text(encoding="utf-8"))}
+def _as_it_was(project: Path, folder: str, md5: str, spare: Path) -> Path:
+    """``folder`` with the md5 that it had then: the one in the workspace, or one restored into ``spare``."""
     if (project / folder).is_dir() and digests.folder_md5(project / folder) == md5:
-        files = [path for path in (project / folder).rglob("*") if path.is_file()]
-        return {path.relative_to(project / folder).as_posix(): digests.file_md5(path) for path in files}
-    raise _Missing(f"{folder} as it was then is not in DVC's cache; `dvc fetch --all-commits` brings it")
-
-
-def _cached(project: Path, md5: str) -> Path:
-    """Where DVC's cache holds an object of this project."""
-    return _cache_folder(project) / "files" / "md5" / md5[:2] / md5[2:]
-
-
-@cache
-def _cache_folder(project: Path) -> Path:
-    """What `dvc cache dir` says: teams may share one."""
-    done = dvc.run_dvc(project, "cache", "dir")
-    return Path(done.stdout.strip()) if done.returncode == 0 else project / ".dvc" / "cache"
-
-
-def _folder(path: Path) -> Path:
-    path.mkdir(parents=True, exist_ok=True)
-    return path
+        return project / folder
+    if not restore.restore_folder(project, md5, spare):
+        raise _Missing(f"{folder} as it was then is neither in DVC's cache nor in its remote")
+    return spare

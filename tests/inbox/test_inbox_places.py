@@ -155,7 +155,7 @@ def test_a_file_that_grows_while_it_is_read_waits(project: InboxProject, monkeyp
 def test_a_file_that_changes_between_look_and_copy_waits(
     project: InboxProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = project.drop("backlit/a.jpg")
+    project.drop("backlit/a.jpg")
     from cliplit.inbox import ingest as module
 
     real = module.look_until_settled
