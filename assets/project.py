@@ -9,6 +9,8 @@ import dagster as dg
 
 from cliplit.lineage import graph
 
+INCOMING = "incoming"  # the asset that puts photos from the inbox into data/photos
+CHALLENGER, CHAMPION = "challenger", "champion"  # the assets after the graph of dvc.yaml
 POOL = "dvc"  # one stage at a time: they share one working folder
 
 

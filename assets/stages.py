@@ -16,10 +16,11 @@ from typing import Any
 import dagster as dg
 
 from assets.previews import stage_preview
-from assets.project import POOL, source_key, stage_key
+from assets.project import INCOMING, POOL, source_key, stage_key
 from cliplit.files import read_json
 from cliplit.lineage import digests, dvc, graph, tracking
 from cliplit.lineage.runs import PIPELINE_RUN, headline
+from cliplit.photos.importing import ROLES
 
 _PATIENCE = 20.0  # s that an interrupted runner gets to end its stage
 
@@ -31,13 +32,18 @@ def stage_assets(project: Path, found: tuple[graph.Stage, ...]) -> list[dg.Asset
 
 def _stage_asset(project: Path, stage: graph.Stage, found: tuple[graph.Stage, ...]) -> dg.AssetsDefinition:
     by_name = {other.name: stage_key(other) for other in found}
+    reads_photos = any(path.endswith(ROLES) for path in graph.raw_inputs([stage]))
     upstream = sorted(by_name[up] for up, down in graph.edges(found) if down == stage.name)
     position = f"{graph.in_order(found).index(stage) + 1}/{len(found)}"
     gpu = bool(stage.meta.get("gpu"))
 
     @dg.asset(
         key=stage_key(stage),
-        deps=[*upstream, *(source_key(path) for path in graph.raw_inputs([stage]))],
+        deps=[
+            *upstream,
+            *([INCOMING] if reads_photos else []),
+            *(source_key(path) for path in graph.raw_inputs([stage])),
+        ],
         description=f"{stage.desc}.\n\n`{stage.cmd}` writes {', '.join(f'`{path}`' for path in stage.all_outs)}.",
         group_name=stage.meta.get("group", "stages"),
         kinds={*stage.meta.get("kinds", []), "dvc", *(["gpu"] if gpu else [])},

@@ -68,7 +68,8 @@ def _export(project: Path) -> str:
         dataset = _as_it_was(project, _DATASET, _locked_md5(lock, _DATASET), there / "dataset")
         record = {"md5": champion.md5, "dataset_md5": champion.dataset_md5, "round": name}
         write_json(staging / RECORD, record | {"params": _params(lock), "photos": _photos(dataset)})
-        shutil.rmtree(target, ignore_errors=True)
+        if target.exists():
+            target.rename(there / "old")
         staging.rename(target)
     return f"Training may go on from version {champion.number}. {_track(project)}"
 
