@@ -5,12 +5,15 @@ from __future__ import annotations
 import dagster as dg
 
 from assets.checks import stage_checks
+from assets.incoming import drift_checks, incoming_asset
 from assets.models import model_assets
 from assets.project import project_folder
 from assets.sources import source_assets
 from assets.stages import stage_assets
 from cliplit.lineage import graph
+from pipelines.inbox import inbox_sensor
 from pipelines.jobs import JOBS
+from pipelines.schedules import weekly
 
 
 def build() -> dg.Definitions:
@@ -18,9 +21,16 @@ def build() -> dg.Definitions:
     project = project_folder()
     found = graph.stages(project)
     return dg.Definitions(
-        assets=[*source_assets(project, found), *stage_assets(project, found), *model_assets(project)],
-        asset_checks=stage_checks(project, found),
+        assets=[
+            incoming_asset(project),
+            *source_assets(project, found),
+            *stage_assets(project, found),
+            *model_assets(project),
+        ],
+        asset_checks=[*drift_checks(project), *stage_checks(project, found)],
         jobs=JOBS,
+        sensors=[inbox_sensor(project)],
+        schedules=[weekly(project)],
         # Stages run in processes of their own anyway, one at a time.
         executor=dg.in_process_executor,
     )
