@@ -102,6 +102,20 @@ def ablation(
     click.echo(ablation_table.markdown(rows))
 
 
+@bench.command()
+@click.option("--quick", is_flag=True, help="Smaller photos: half a minute, and no targets.")
+@click.option("--large", is_flag=True, help="Also 100 megapixels through the paper's network: minutes.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of the table.")
+def speed(quick: bool, large: bool, as_json: bool) -> None:
+    """How fast photos are relit on this machine, in how much memory, and how the two networks compare."""
+    from cliplit.bench import speed as runner
+    from cliplit.bench import speed_table
+
+    click.echo("Other work on this machine costs frames: let it rest meanwhile.", err=True)
+    figures = runner.measure(quick, large, say=lambda part: click.echo(f"  measuring {part}", err=True))
+    click.echo(speed_table.as_json(figures) if as_json else speed_table.markdown(figures))
+
+
 def _champion() -> tuple[tuple[str, Path], ...]:
     """The champion of the current folder under that name; nothing where there is none, or no project at all."""
     from cliplit.lineage.registry import champion_file

@@ -132,9 +132,8 @@ def test_preview_shows_before_and_after_and_replaces_nothing(run, folder):
     assert done.returncode == 2 and b"a.png.preview.png exists" in done.stderr
 
 
-@pytest.mark.parametrize("size", ["0.01MP", "10000"])
-def test_larger_photos_than_allowed_are_refused(run, size):
-    done = run("in/a.png", "-o", "out", "--max-pixels", size)
+def test_larger_photos_than_allowed_are_refused(run):
+    done = run("in/a.png", "-o", "out", "--max-pixels", "10799")
     assert done.returncode == 2 and b"allowed" in done.stderr
     assert run("in/a.png", "-o", "out", "--max-pixels", "0.0108MP").returncode == 0, "120 x 90 px are just allowed"
 
@@ -236,8 +235,10 @@ def test_ctrl_c_leaves_whole_files_and_resume_goes_on(folder, dark, weights):
 
 def test_progress_shows_rate_and_time_left_on_a_terminal_only(folder, weights):
     import pty
+    import termios
 
     leader, follower = pty.openpty()
+    termios.tcsetwinsize(follower, (24, 100))
     command = [
         sys.executable,
         "-m",

@@ -22,7 +22,7 @@ def script(shell: str) -> str:
 def path(tmp_path: Path) -> str:
     """A PATH on which ``cliplit`` is this interpreter's."""
     command = tmp_path / "cliplit"
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -c "from cliplit.cli import main; main()" "$@"\n')
+    command.write_text(f"#!{sys.executable}\nfrom cliplit.cli import main\nmain()\n")
     command.chmod(0o755)
     return f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
 
