@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from cliplit.commands.distil import distil
 from cliplit.commands.export import export
 from cliplit.config import ModelConfig, load_params
 
@@ -19,6 +20,7 @@ def models() -> None:
     """List, register, promote and roll back models; train the lighting prior."""
 
 
+models.add_command(distil)
 models.add_command(export)
 
 
