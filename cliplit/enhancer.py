@@ -191,7 +191,9 @@ def weights_file(source: Path | str = CHAMPION, project: Path = Path(), network:
         return registry.champion_file(project) or SHIPPED
     found = registry.alias_file(project, alias["alias"]) if alias["name"] == registry.NAME else None
     if found is None:
-        raise UserError(f"{source}: no such model is registered here; `cliplit models list` says which are")
+        raise UserError(
+            f"{source}: neither a weights file nor a registered model; `cliplit models list` says which there are"
+        )
     return found
 
 
