@@ -20,7 +20,7 @@ from cliplit.photos.codecs import Photo
 
 
 def test_importing_cliplit_brings_no_torch():
-    lines = "import sys, cliplit; heavy = {'torch', 'numba', 'PIL'} & set(sys.modules); sys.exit(' '.join(heavy) or None)"
+    lines = "import sys, cliplit; sys.exit(' '.join({'torch', 'numba', 'PIL'} & set(sys.modules)) or None)"
     done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
 
