@@ -46,6 +46,8 @@ FOLLOWED = (  # in the order in which they are run
     Shown("cliplit models list", "champion"),
     Shown("cliplit enhance photo.jpg -o relit", "1 photo relit into relit", makes="relit/photo.jpg"),
     Shown("cliplit enhance holiday -o relit --strength 0.7", "2 photos relit into relit", makes="relit/b.jpg"),
+    Shown("cliplit enhance holiday -o relit --resume", "2 photos done before"),
+    Shown("cliplit enhance - -o - < photo.jpg > better.jpg", "1 photo relit into -", makes="better.jpg"),
     Shown(
         "cliplit enhance photo.jpg -o relit --weights artifacts/model/model.safetensors",
         "1 photo relit into again",
