@@ -41,7 +41,9 @@ def measure(source: Path, target: Path, model: Path | None) -> Memory | None:
     if not _PEAK_RESET.exists():
         return None
     command = [sys.executable, "-m", "cliplit.bench.memory", str(source), str(target), str(model or "")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
     return Memory(**json.loads(done.stdout.splitlines()[-1]))
 
 
