@@ -185,10 +185,10 @@ def weights_file(source: Path | str = CHAMPION, project: Path = Path(), network:
         return shipped(network)
     if str(source) != CHAMPION and alias is None:
         return Path(source)
-    from cliplit.lineage import registry  # here, because it brings mlflow along, which takes seconds
+    from cliplit.lineage import registry, remote  # here, because it brings mlflow along, which takes seconds
 
     if alias is None:
-        return registry.champion_file(project) or SHIPPED
+        return registry.champion_file(project) or remote.published_champion(project) or SHIPPED
     found = registry.alias_file(project, alias["alias"]) if alias["name"] == registry.NAME else None
     if found is None:
         raise UserError(

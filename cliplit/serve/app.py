@@ -37,6 +37,8 @@ MEDIA_TYPES = {
     "TIFF": "image/tiff",
     "BMP": "image/bmp",
     "HEIF": "image/heic",
+    "EXR": "image/x-exr",
+    "HDR": "image/vnd.radiance",
 }
 _BYTES = "application/octet-stream"
 _HEADERS = {
@@ -126,7 +128,7 @@ def relight(served: Served, data: bytes, strength: float, kind: str | None, max_
     try:
         photo = decode_photo(data, "photo", max_pixels)
         relit = served.enhancer.enhance_photo(photo, strength)
-        name = kind or photo.format
+        name = kind or ("TIFF" if photo.format == "RAW" else photo.format)
         return encode_photo(relit, name), name
     except PhotoError as error:
         raise Refused(400, "bad_photo", error.reason) from None
