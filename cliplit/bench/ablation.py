@@ -76,8 +76,7 @@ def variants(base: Params, scale: float) -> list[Variant]:
     def guided(**changes: Any) -> Params:
         return replace(base, guidance=replace(whole, **changes))
 
-    # The other kinds have one term where ours has three: it gets the weight of all, else they are held back by the
-    # identity term more than ours is.
+    # What a variant leaves out gives its weight to what is left, else the identity term would hold it back more.
     kinds = ("prompts", "latent", "residual", "residual_shifted")
     chosen = {
         "ours": base,
@@ -86,11 +85,11 @@ def variants(base: Params, scale: float) -> list[Variant]:
         "identity x0.2": guided(identity_weight=whole.identity_weight * 0.2),
         "identity x5": guided(identity_weight=whole.identity_weight * 5),
         "no regions": guided(region_weight=0.0, bad_light_weight=whole.bad_light_weight + whole.region_weight),
-        "no bad light": guided(bad_light_weight=0.0, region_weight=0.0, prompt_weight=total),
+        "no bad light": guided(bad_light_weight=0.0, prompt_weight=whole.prompt_weight + whole.bad_light_weight),
         "local dense": guided(local="dense"),
     }
     scaled = [Variant(name, _scaled(params, scale)) for name, params in chosen.items()]
-    small = replace(base.training, crop=min(UNET_CROP, base.training.crop), batch=min(4, base.training.batch))
+    small = replace(base.training, crop=min(UNET_CROP, base.training.crop), crops_per_photo=1)
     unet = replace(base, network=replace(base.network, kind="unet"), training=small)
     grid = replace(base, training=small)
     return [
@@ -157,7 +156,7 @@ def _train(variant: Variant, judged_by: GuidanceConfig, seed: int, scale: float,
                 "kind": params.guidance.kind,
                 "local": params.guidance.local,
                 "rounds": number,
-                "identity_weight": params.guidance.identity_weight,
+                "identity_weight": round(params.guidance.identity_weight, 9),
                 "network": params.network.kind,
                 "seed": seed,
                 "steps": steps,
