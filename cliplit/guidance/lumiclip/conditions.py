@@ -73,10 +73,28 @@ def simulate(linear: Tensor, real_backlit: Tensor, generator: torch.Generator) -
     _expose(batch, (lot < 0.34) & ~real_backlit, generator)
     _backlight(batch, (lot >= 0.34) & (lot < 0.66) & ~real_backlit, generator)
     _contrast(batch, chosen(generator, count, 0.18) & ~real_backlit, generator)
-    _saturate(batch, chosen(generator, count, 0.10), generator)
-    _cast(batch, chosen(generator, count, 0.15), generator)
+    _saturate(batch, chosen(generator, count, 0.15), generator)
+    _cast(batch, chosen(generator, count, 0.30), generator)
     _haze(batch, chosen(generator, count, 0.10) & ~real_backlit, generator)
     _noise(batch, chosen(generator, count, 0.20), generator)
+    return batch
+
+
+def spoil(linear: Tensor, defect: str, generator: torch.Generator) -> Batch:
+    """Every photo of ``linear`` (B3HW, 0..1) with one kind of defect, of random severity, and no other on purpose."""
+    makers = {
+        "backlit": _backlight,
+        "underexposed": _expose,
+        "overexposed": _expose,
+        "hazy": _haze,
+        "noisy": _noise,
+        "low contrast": _contrast,
+        "oversaturated": _saturate,
+        "color cast": _cast,
+    }
+    count = linear.shape[0]
+    batch = Batch(linear.clone(), torch.zeros(count, len(DEFECTS)), torch.zeros(count, 3))
+    makers[defect](batch, torch.ones(count, dtype=torch.bool), generator)
     return batch
 
 

@@ -25,7 +25,7 @@ from cliplit.guidance.vlm import read_architecture
 class PretrainConfig:
     """The recipe; the defaults are the ones the shipped weights were trained with."""
 
-    steps: int = 1500
+    steps: int = 2000
     batch: int = 64
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.05

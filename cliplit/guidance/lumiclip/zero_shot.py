@@ -14,12 +14,13 @@ from tqdm import tqdm
 from cliplit.config import ModelConfig
 from cliplit.errors import PhotoError, UserError
 from cliplit.guidance.lumiclip.captions import caption_bank
-from cliplit.guidance.lumiclip.conditions import DEFECTS, simulate, to_coded, to_linear
+from cliplit.guidance.lumiclip.conditions import DEFECTS, spoil, to_coded, to_linear
 from cliplit.guidance.vlm import EMBEDDED, MEAN, STD, load_vlm, read_architecture
 from cliplit.photos.codecs import list_photos, read_photo, to_srgb
 
 _CACHE_SIDE = 144
 _HELD_OUT = 7
+_DRAWS = 3  # how often each held-out photo is spoilt by each defect
 SWEEP = (-4.0, 3.0, 0.25)  # stops: from, to, step
 
 
@@ -82,13 +83,13 @@ def zero_shot(model: open_clip.CLIP, backlit: Tensor, well_lit: Tensor, seed: in
         "accuracy_overexposed_2_stops": _share(classes(seen(well_lit) * 4.0), "overexposed"),
     }
     generator = torch.Generator().manual_seed(seed)
-    repeated = seen(well_lit).repeat(6, 1, 1, 1)
-    batch = simulate(repeated, torch.zeros(len(repeated), dtype=torch.bool), generator)
-    answers = classes(batch.linear)
+    repeated = seen(well_lit).repeat(_DRAWS, 1, 1, 1)
     for column, defect in enumerate(DEFECTS):
-        alone = (batch.severity[:, column] > 0.9) & (batch.severity.sum(1) - batch.severity[:, column] < 0.3)
-        if alone.any():
-            metrics[f"accuracy_{defect.replace(' ', '_')}"] = _share(answers[alone], defect)
+        batch = spoil(repeated, defect, generator)
+        severe = (batch.severity[:, column] > 0.9) & (batch.severity.sum(1) - batch.severity[:, column] < 0.3)
+        if severe.any():
+            metrics[f"accuracy_{defect.replace(' ', '_')}"] = _share(classes(batch.linear[severe]), defect)
+            metrics[f"n_{defect.replace(' ', '_')}"] = float(severe.sum())
     metrics |= exposure_sweep(model, seen(well_lit), bank)
     metrics["held_out_backlit"], metrics["held_out_well_lit"] = float(len(backlit)), float(len(well_lit))
     return metrics
