@@ -36,6 +36,11 @@ def well_exposedness(pixels: np.ndarray) -> float:
     return float(fusion.well_exposed(pixels.astype(np.float32) / 255).mean())
 
 
+def chroma(pixels: np.ndarray) -> float:
+    """Mean over pixels of the largest less the smallest channel, 0..1: how colourful a photo is."""
+    return float(np.ptp(pixels, axis=2).mean() / 255)
+
+
 def hue_error(before: np.ndarray, after: np.ndarray) -> float | None:
     """Mean |hue difference| in degrees over pixels whose luma in ``before`` is above 0.1; None where there are none.
 

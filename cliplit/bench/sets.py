@@ -7,25 +7,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from cliplit.errors import PhotoError, UserError
 from cliplit.evaluation import metrics
+from cliplit.guidance.lumiclip.conditions import to_coded, to_linear
 from cliplit.photos.codecs import list_photos
 from cliplit.photos.hashing import close_pairs, perceptual_hash
 
-PAIRS, WELL_LIT = "pairs", "well_lit"
+PAIRS, WELL_LIT, MILD = "pairs", "well_lit", "mild"
+MILD_STOPS = -1.0
 LEAST_SIDE = 16
 DUPLICATE_BITS = 6
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One photo of a test set; ``photo`` is its name below the set's folder."""
+    """One photo of a test set; ``photo`` is its name below the set's folder.
+
+    With ``stops`` other than 0 the photo is its own reference, and what is measured is it so much brighter.
+    """
 
     set: str
     photo: str
     path: Path
     reference: Path | None = None
+    stops: float = 0.0
 
     @property
     def name(self) -> str:
@@ -39,6 +46,8 @@ class Sample:
             raise PhotoError(
                 self.path, f"is narrower than {LEAST_SIDE} px at the size measured; remove it from the set"
             )
+        if self.stops:
+            return exposed(pixels, self.stops), pixels
         if self.reference is None:
             return pixels, None
         reference = metrics.load(self.reference)
@@ -57,14 +66,31 @@ class Repeat:
     bits: int
 
 
-def collect(pairs: Path | None, unpaired: Sequence[tuple[str, Path]], well_lit: Path | None) -> list[Sample]:
-    """All photos, set by set and sorted; raises UserError for a folder without photos or a pair without a reference."""
+def exposed(pixels: np.ndarray, stops: float) -> np.ndarray:
+    """uint8 ``pixels`` as with another exposure: multiplied by 2^stops in linear light."""
+    light = to_linear(torch.from_numpy(pixels).float() / 255) * 2.0**stops
+    result: np.ndarray = to_coded(light).mul(255).round().byte().numpy()
+    return result
+
+
+def collect(
+    pairs: Path | None, unpaired: Sequence[tuple[str, Path]], well_lit: Path | None, mild: bool = False
+) -> list[Sample]:
+    """All photos, set by set and sorted; with ``mild`` also the well-lit ones, one stop under-exposed.
+
+    Raises UserError for a folder without photos or a pair without a reference.
+    """
     samples = _pairs(pairs) if pairs is not None else []
     folders = [*unpaired, *([(WELL_LIT, well_lit)] if well_lit is not None else [])]
     for name, folder in folders:
         if any(sample.set == name for sample in samples):
             raise UserError(f"{name}={folder}: there is a set called '{name}' already; choose another name")
         samples += [Sample(name, path.relative_to(folder).as_posix(), path) for path in _photos(folder)]
+    if mild:
+        if well_lit is None:
+            raise UserError("--mild darkens the photos of --well-lit; name their folder too")
+        well = [sample for sample in samples if sample.set == WELL_LIT]
+        samples += [Sample(MILD, sample.photo, sample.path, stops=MILD_STOPS) for sample in well]
     if not samples:
         raise UserError(
             "there is nothing to measure on; pass --pairs, --unpaired or --well-lit with a folder of photos"

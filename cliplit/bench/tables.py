@@ -17,6 +17,7 @@ IDENTIFIERS = ("set", "photo", "method", "kind")
 COLUMNS = {
     "psnr": ("PSNR dB", 2),
     "ssim": ("SSIM", 3),
+    "worse": ("worse", 2),
     "lpips": ("LPIPS", 3),
     "niqe": ("NIQE", 2),
     "clip_iqa": ("CLIP-IQA", 3),
@@ -25,6 +26,7 @@ COLUMNS = {
     "well_exposedness": ("well exposed", 3),
     "clipped_high": ("clipped", 3),
     "clipped_high_ratio": ("clipped x", 2),
+    "chroma": ("chroma", 3),
     "hue_error": ("hue error °", 2),
     "noise_gain": ("noise x", 2),
     "dark_lift": ("lift x", 2),

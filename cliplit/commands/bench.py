@@ -34,7 +34,8 @@ def bench() -> None:
 @click.option("--pairs", type=click.Path(path_type=Path), help="Folder with backlit/ and reference/, same file names.")
 @click.option("--unpaired", type=NamedPath(), multiple=True, help="A folder of dark photos; repeatable.")
 @click.option("--well-lit", type=click.Path(path_type=Path), help="Folder of photos that are fine: harm, and NIQE.")
-@click.option("--model", "models", type=NamedPath(), multiple=True, help="A weights file; else the champion, if any.")
+@click.option("--mild", is_flag=True, help="Also measure the well-lit photos one stop under-exposed.")
+@click.option("--model", "models", type=NamedPath(), multiple=True, help="A weights file; else champion or cliplit's.")
 @click.option("--outputs", type=NamedPath(), multiple=True, help="A folder of a peer's results, same file names.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder for tables and gallery.")
 @click.option("--gallery", type=click.IntRange(min=1), default=8, show_default=True, help="Photos shown of each set.")
@@ -44,6 +45,7 @@ def quality(
     pairs: Path | None,
     unpaired: tuple[tuple[str, Path], ...],
     well_lit: Path | None,
+    mild: bool,
     models: tuple[tuple[str, Path], ...],
     outputs: tuple[tuple[str, Path], ...],
     output: Path,
@@ -61,7 +63,7 @@ def quality(
     from cliplit.bench import quality as runner
     from cliplit.bench import tables
 
-    inputs = runner.Inputs(pairs, unpaired, well_lit, models or _champion(), outputs, device)
+    inputs = runner.Inputs(pairs, unpaired, well_lit, models or _champion(), outputs, device, mild)
     result = runner.measure(inputs, quiet=not sys.stderr.isatty())
     text = tables.write(result, output, seed)
     pictures.write(result, output, gallery)
@@ -117,11 +119,8 @@ def speed(quick: bool, large: bool, as_json: bool) -> None:
 
 
 def _champion() -> tuple[tuple[str, Path], ...]:
-    """The champion of the current folder under that name; nothing where there is none, or no project at all."""
-    from cliplit.lineage.registry import champion_file
+    """The champion of the current folder, else the model that comes with cliplit, each under that name."""
+    from cliplit.enhancer import CHAMPION, SHIPPED, weights_file
 
-    path = champion_file(Path())
-    if path is None:
-        click.echo("No model is named with --model and there is no champion: baselines only.", err=True)
-        return ()
-    return (("champion", path),)
+    path = weights_file()
+    return (("shipped" if path == SHIPPED else CHAMPION, path),)

@@ -78,7 +78,7 @@ def test_without_a_model_the_champion_is_measured(
 ) -> None:
     arguments = ["quality", "--unpaired", f"dark={folders / 'dark'}", "-o", str(tmp_path / "out"), "--gallery", "1"]
     done = CliRunner().invoke(bench, arguments)
-    assert done.exit_code == 0 and "there is no champion: baselines only" in done.output
+    assert done.exit_code == 0 and "| dark | shipped | 2 |" in done.output
     monkeypatch.setattr(registry, "champion_file", lambda project: weights)
     done = CliRunner().invoke(bench, arguments)
     assert done.exit_code == 0 and "| dark | champion | 2 |" in done.output
@@ -189,3 +189,19 @@ def test_the_protocol_gives_the_published_figures() -> None:
         measured.append([f(image, reference) for image in (before, after) for f in (metrics.psnr, metrics.ssim)])
         assert measured[-1][0] == pytest.approx(published[sample.photo], abs=6e-4)
     assert np.mean(measured, axis=0) == pytest.approx([10.32, 0.415, 17.15, 0.770], abs=6e-3)
+
+
+def test_the_mild_set_is_the_well_lit_photos_a_stop_darker_with_themselves_as_references(
+    folders: Path, tmp_path: Path
+) -> None:
+    well_lit = ["--well-lit", str(folders / "well_lit")]
+    refused = CliRunner().invoke(bench, ["quality", "--unpaired", f"dark={folders / 'dark'}", "--mild", "-o", str(tmp_path)])
+    assert refused.exit_code != 0 and "--well-lit" in str(refused.exception)
+    done = CliRunner().invoke(bench, ["quality", *well_lit, "--mild", "-o", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    rows = pd.read_csv(tmp_path / "out" / "per_photo.csv").query("set == 'mild'").set_index(["photo", "method"])
+    untouched = rows.xs("identity", level="method")
+    assert (untouched["worse"] == 0).all() and (untouched["psnr_gain"] == 0).all()
+    assert untouched["psnr"].between(8, 22).all()  # a stop, not more and not less
+    blinding = rows.xs("gamma 0.45", level="method")
+    assert (blinding["worse"] == (blinding["psnr_gain"] < -0.1)).all()
