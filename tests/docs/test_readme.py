@@ -71,6 +71,7 @@ ELSEWHERE = {  # command: the test that runs it
     ),
     "make test": "tests/docs/test_readme.py::test_make_test_is_pytest",
     "make lint": "tests/docs/test_lint.py::test_lint_is_green",
+    "cliplit bench speed --quick": "tests/bench/test_bench_speed.py::test_one_command_measures_everything",
     "cliplit bench quality": "tests/bench/test_bench_quality.py::test_one_command_measures_all_methods_on_all_sets",
     "make ui": "tests/docs/test_readme.py::test_make_ui_is_what_the_tests_of_processes_start",
     "dvc exp run -S enhancer.learning_rate=0.002": (
