@@ -21,7 +21,7 @@ from cliplit.networks.grid import GridNetwork
 from cliplit.networks.tiles import TILE, illumination_bands
 from cliplit.networks.unet import UNet
 from cliplit.photos.codecs import Photo, read_photo
-from cliplit.photos.kinds import RelitPhoto, from_pillow, from_tensor, to_pillow, to_tensor
+from cliplit.photos.kinds import RelitPhoto, as_batch, from_pillow, from_tensor, to_pillow, to_tensor
 
 CHAMPION = "champion"
 _WEIGHTS = Path(__file__).parent / "weights"
@@ -37,8 +37,9 @@ class Enhancer:
     It holds no state between photos, so every photo stands for itself and threads may share one.
     """
 
-    def __init__(self, network: nn.Module, device: torch.device | str = "cpu") -> None:
+    def __init__(self, network: nn.Module, device: torch.device | str = "cpu", compiled: bool = False) -> None:
         self.device = torch.device(device)
+        self.compiled = compiled
         self.network = network.to(self.device).eval()
 
     @classmethod
@@ -48,12 +49,14 @@ class Enhancer:
         device: str = "auto",
         project: Path = Path(),
         network: str | None = None,
+        compiled: bool = False,
     ) -> Enhancer:
         """The network in the file ``source``, or the one that ``project`` registered as "champion" or NAME@ALIAS.
 
         Where no champion reigns, it is the network that comes with cliplit. ``network`` ("grid", the fast one, or
-        "unet", the paper's) asks for the one of that kind that comes with cliplit instead of the champion. Raises
-        UserError with the fix.
+        "unet", the paper's) asks for the one of that kind that comes with cliplit instead of the champion.
+        ``compiled`` is for many tensors on a GPU: torch.compile, some seconds at the first. Raises UserError with the
+        fix.
         """
         path = weights_file(source, project, network)
         if not path.is_file():
@@ -62,7 +65,7 @@ class Enhancer:
         loaded, config = load_network(path, chosen)
         if network is not None and config.kind != network:
             raise UserError(f"{path}: this is a network of kind {config.kind}, not {network}; leave the kind out")
-        return cls(loaded, chosen)
+        return cls(loaded, chosen, compiled)
 
     @overload
     def __call__(self, photo: str | Path, strength: float = 1.0) -> RelitPhoto: ...
@@ -91,7 +94,7 @@ class Enhancer:
         if isinstance(photo, np.ndarray):
             return self.enhance(photo, strength)
         if isinstance(photo, Tensor):
-            return to_tensor([self.enhance(pixels, strength) for pixels in from_tensor(photo)], photo)
+            return self._enhance_tensor(photo, strength)
         raise TypeError(f"expected a path, Photo, Pillow image, array or tensor, got {type(photo).__name__}")
 
     def batch(self, photos: Sequence[Any], strength: float = 1.0) -> list[Any]:
@@ -133,6 +136,14 @@ class Enhancer:
 
         relit = self.enhance(hdr.coded_view(photo.pixels), strength)
         return replace(photo, pixels=hdr.to_light(relit, photo.pixels))
+
+    def _enhance_tensor(self, images: Tensor, strength: float) -> Tensor:
+        """Where the network is on a GPU, the images never leave it."""
+        if self.device.type == "cpu" or not isinstance(self.network, GridNetwork) or strength == 0:
+            return to_tensor([self.enhance(pixels, strength) for pixels in from_tensor(images)], images)
+        _check_strength(strength)
+        relit = passes.relight_images(self.network, as_batch(images).to(self.device), strength, self.compiled)
+        return relit.reshape(images.shape).to(images.device)
 
     def predict(self, pixels: np.ndarray) -> np.ndarray:
         """The grid of log-gains of ``pixels``, KNOTS x CELLS x CELLS float32, for ``apply``; see networks/grid.py.
@@ -214,5 +225,9 @@ def _check(pixels: np.ndarray, strength: float = 1.0) -> None:
         )
     if 0 in pixels.shape:
         raise ValueError(f"expected at least one pixel, got the shape {pixels.shape}")
+    _check_strength(strength)
+
+
+def _check_strength(strength: float) -> None:
     if not (math.isfinite(strength) and strength >= 0):
         raise ValueError(f"strength must be 0 or more, got {strength}")

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cliplit.networks.gain import apply_illumination, guide_of
-from cliplit.networks.grid import GridNetwork, illumination
+from cliplit.networks.fused import relight_tensor
+from cliplit.networks.gain import apply_illumination
+from cliplit.networks.grid import GridNetwork
 
 
 def predict_grid(network: GridNetwork, pixels: np.ndarray, device: torch.device) -> np.ndarray:
@@ -35,9 +36,16 @@ def relight(
 
         return kernel.relight(pixels, grid, most_log_gain, strength)
     with torch.inference_mode():
-        image = to_image(pixels, device)
-        light = illumination(guide_of(image), torch.from_numpy(grid).to(device)[None], most_log_gain)
-        return to_pixels(apply_illumination(image, light, strength), pixels.dtype)
+        grids = torch.from_numpy(np.ascontiguousarray(grid, np.float32)).to(device)[None]
+        return to_pixels(relight_tensor(to_image(pixels, device), grids, most_log_gain, strength), pixels.dtype)
+
+
+def relight_images(network: GridNetwork, images_B3HW: Tensor, strength: float, compiled: bool = False) -> Tensor:
+    """Images (uint8, or floating point in 0..1) on the network's device relit there; a tensor of the same type."""
+    full = 255 if images_B3HW.dtype == torch.uint8 else 1
+    with torch.no_grad():  # not inference_mode: what comes back may be used in training
+        grids = network.predict(images_B3HW.float() / full)
+        return relight_tensor(images_B3HW, grids, network.most_log_gain, strength, compiled)
 
 
 def relight_by_map(pixels: np.ndarray, light_11HW: Tensor, strength: float) -> np.ndarray:

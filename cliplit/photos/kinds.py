@@ -52,14 +52,18 @@ def to_pillow(pixels: np.ndarray, like: Image.Image) -> Image.Image:
 
 def from_tensor(images: Tensor) -> list[np.ndarray]:
     """uint8 or float32 H x W x 3 of each image of a tensor 3HW or B3HW; raises ValueError for another tensor."""
+    whole = as_batch(images)
+    whole = whole.float() if whole.is_floating_point() else whole
+    return list(whole.permute(0, 2, 3, 1).cpu().contiguous().numpy())
+
+
+def as_batch(images: Tensor) -> Tensor:
+    """B3HW of a tensor 3HW or B3HW, uint8 or floating point, without its history; raises ValueError for another."""
     if images.ndim not in (3, 4) or images.shape[-3] != 3:
         raise ValueError(f"expected a tensor 3HW or B3HW, got the shape {tuple(images.shape)}")
-    whole = images.detach()[None] if images.ndim == 3 else images.detach()
-    if whole.is_floating_point():
-        whole = whole.float()
-    elif str(whole.dtype) != "torch.uint8":
-        raise ValueError(f"expected a tensor of uint8 or floating point, got {whole.dtype}")
-    return list(whole.permute(0, 2, 3, 1).cpu().contiguous().numpy())
+    if not images.is_floating_point() and str(images.dtype) != "torch.uint8":
+        raise ValueError(f"expected a tensor of uint8 or floating point, got {images.dtype}")
+    return images.detach()[None] if images.ndim == 3 else images.detach()
 
 
 def to_tensor(pictures: Sequence[np.ndarray], like: Tensor) -> Tensor:
