@@ -11,12 +11,17 @@ from typing import Any
 
 import dagster as dg
 
-from assets.project import POOL
+from assets.project import CHALLENGER, CHAMPION, POOL
+from cliplit.config import load_params
 from cliplit.errors import UserError
 from cliplit.lineage import mlflow_store, registry
 from cliplit.lineage.runs import PIPELINE_RUN
 from cliplit.promotion import gates
 
+WAITING = (
+    "params.yaml says promotion.mode: manual, so the champion stays; materialize `champion` alone, or run "
+    "`cliplit models promote`"
+)
 _GROUP = "models"
 _OWNERS = ["team:cliplit"]
 
@@ -25,7 +30,7 @@ def model_assets(project: Path) -> list[dg.AssetsDefinition]:
     """challenger and champion, in the registry of ``project``."""
 
     @dg.asset(
-        key="challenger",
+        key=CHALLENGER,
         deps=["select", "evaluate", "report"],
         group_name=_GROUP,
         kinds={"mlflow"},
@@ -39,23 +44,31 @@ def model_assets(project: Path) -> list[dg.AssetsDefinition]:
         return dg.MaterializeResult(data_version=dg.DataVersion(version.md5), metadata=describe(project, version))
 
     @dg.asset(
-        key="champion",
-        deps=["challenger"],
+        key=CHAMPION,
+        deps=[CHALLENGER],
         group_name=_GROUP,
         kinds={"mlflow"},
         owners=_OWNERS,
         pool=POOL,
-        description="The model that serves, alias `champion`: the challenger, where it beats the one before on "
-        "params.yaml's promotion.metric. `cliplit models rollback` undoes a promotion.",
+        output_required=False,
+        description="The model that serves, alias `champion`: the challenger, once it has passed every gate (its "
+        "checks). With `promotion.mode: manual` in params.yaml it waits until somebody materializes this asset alone. "
+        "The job `rollback` undoes a promotion.",
     )
-    def champion(context) -> dg.MaterializeResult:
+    def champion(context) -> Iterator[dg.MaterializeResult]:
         with _told(context):
+            if _waits(context, project):
+                context.log.warning(WAITING)
+                print(f"champion: {WAITING}", flush=True)
+                return
             outcome = registry.promote(project, partial(gates.judge, project))
-        reigning = outcome.version if outcome.promoted else outcome.champion_before or outcome.version
+        reigning = outcome.version if outcome.promoted else outcome.champion_before
+        if reigning is None:
+            raise dg.Failure(f"no model reigns: {outcome.reason}", allow_retries=False)
         told = {"promoted": outcome.promoted, "reason": outcome.reason, "challenger": outcome.version.number}
         print(f"champion: version {reigning.number}; {outcome.reason}", flush=True)
         metadata = told | describe(project, reigning)
-        return dg.MaterializeResult(data_version=dg.DataVersion(reigning.md5), metadata=metadata)
+        yield dg.MaterializeResult(data_version=dg.DataVersion(reigning.md5), metadata=metadata)
 
     return [challenger, champion]
 
@@ -72,6 +85,12 @@ def describe(project: Path, version: registry.Version) -> dict[str, Any]:
         **version.metrics,
     }
     return metadata
+
+
+def _waits(context: dg.AssetExecutionContext, project: Path) -> bool:
+    """Whether promotion is manual and this run was asked for more than the champion."""
+    manual = load_params(project / "params.yaml").promotion.mode == "manual"
+    return manual and context.run.asset_selection != {dg.AssetKey(CHAMPION)}
 
 
 @contextmanager

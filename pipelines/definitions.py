@@ -5,6 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from assets.checks import stage_checks
+from assets.gates import gate_checks
 from assets.incoming import drift_checks, incoming_asset
 from assets.models import model_assets
 from assets.project import project_folder
@@ -13,6 +14,7 @@ from assets.stages import stage_assets
 from cliplit.lineage import graph
 from pipelines.inbox import inbox_sensor
 from pipelines.jobs import JOBS
+from pipelines.rollback import rollback_job
 from pipelines.schedules import weekly
 
 
@@ -27,8 +29,8 @@ def build() -> dg.Definitions:
             *stage_assets(project, found),
             *model_assets(project),
         ],
-        asset_checks=[*drift_checks(project), *stage_checks(project, found)],
-        jobs=JOBS,
+        asset_checks=[*drift_checks(project), *stage_checks(project, found), *gate_checks(project)],
+        jobs=[*JOBS, rollback_job(project)],
         sensors=[inbox_sensor(project)],
         schedules=[weekly(project)],
         # Stages run in processes of their own anyway, one at a time.

@@ -1,6 +1,7 @@
 """The gates between challenger and champion; Dagster shows each as a blocking check, `cliplit models promote` asks all.
 
 A gate never raises for what is wrong with the challenger: it says so, and the challenger does not reign.
+What measures is imported where it measures: Dagster reads this file to draw its graph, and torch takes seconds.
 """
 
 from __future__ import annotations
@@ -9,12 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cliplit.config import load_params
-from cliplit.enhancer import Enhancer
 from cliplit.errors import UserError
 from cliplit.lineage import digests, dvc, registry
 from cliplit.lineage.registry import Challenge, Verdict
-from cliplit.promotion import hostile, measure, speed
-from cliplit.promotion.gain import gain
 
 Gate = Callable[[Path, Challenge], Verdict]
 
@@ -37,6 +35,9 @@ def beats_champion(project: Path, challenge: Challenge) -> Verdict:
 
     Where none reigns, the photos as they were taken stand for the champion.
     """
+    from cliplit.promotion import measure
+    from cliplit.promotion.gain import gain
+
     params = load_params(project / "params.yaml")
     rule, champion = params.promotion, challenge.champion
     if champion and champion.number == challenge.challenger.number:
@@ -56,6 +57,8 @@ def beats_champion(project: Path, challenge: Challenge) -> Verdict:
 
 def harms_no_well_lit_photo(project: Path, challenge: Challenge) -> Verdict:
     """Held-out photos that were well lit stay as they are: in the mean, and all but a few of them."""
+    from cliplit.promotion import measure
+
     params = load_params(project / "params.yaml")
     rule = params.promotion
     table = measure.per_photo(params, project, challenge.challenger_file)
@@ -72,20 +75,26 @@ def harms_no_well_lit_photo(project: Path, challenge: Challenge) -> Verdict:
 
 def fast_and_small(project: Path, challenge: Challenge) -> Verdict:
     """Within the limits of time a megapixel, on the CPU, and of the model folder's size."""
+    from cliplit.enhancer import Enhancer
+    from cliplit.promotion import speed
+
     rule = load_params(project / "params.yaml").promotion
     took = speed.ms_per_megapixel(Enhancer.load(challenge.challenger_file, "cpu"))
     files = [path for path in challenge.challenger_file.parent.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files) / 1e6
     passed = took <= rule.max_ms_per_megapixel and size <= rule.max_megabytes
     reason = (
-        f"{took:.0f} ms a megapixel (at most {rule.max_ms_per_megapixel:g}) "
-        f"and {size:.2f} MB (at most {rule.max_megabytes:g})"
+        f"{took:.0f} ms a megapixel (promotion.max_ms_per_megapixel: {rule.max_ms_per_megapixel:g}) "
+        f"and {size:.2f} MB (promotion.max_megabytes: {rule.max_megabytes:g})"
     )
     return Verdict("fast_and_small", passed, reason, {"ms_per_megapixel": took, "megabytes": size})
 
 
 def survives_hostile_photos(project: Path, challenge: Challenge) -> Verdict:
     """Black, white, one pixel, noise, 16 bit, HDR and the like come back finite and in their shape."""
+    from cliplit.enhancer import Enhancer
+    from cliplit.promotion import hostile
+
     faults, count = hostile.faults(Enhancer.load(challenge.challenger_file, "cpu"))
     reason = "; ".join(faults[:3]) or f"{count} of {count} hostile photos came back whole"
     figures = {"photos": float(count), "failed": float(len(faults))}
