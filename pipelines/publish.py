@@ -1,6 +1,7 @@
-"""Sharing a finished run with the team: a job to start by hand, and a sensor that is off until somebody wants it."""
+"""Sharing a finished run with the team: a job to start by hand, and a sensor that is off until somebody wants it.
 
-from __future__ import annotations
+Dagster reads the annotations of ops, so none is postponed here.
+"""
 
 import os
 
@@ -28,7 +29,7 @@ class PublishConfig(dg.Config):
     description="Pushes bytes to the DVC remote, commits dvc.lock and the pointers of photos and champion, and pushes "
     "the commit where a git remote is named. Refuses when git holds other changes.",
 )
-def publish_results(context, config: PublishConfig) -> None:  # Dagster refuses a postponed annotation here
+def publish_results(context: dg.OpExecutionContext, config: PublishConfig) -> None:
     try:
         done = remote.publish(project_folder(), config.dvc_remote or None, config.git_remote or None)
     except UserError as error:
@@ -50,6 +51,6 @@ def publish() -> None:
     default_status=dg.DefaultSensorStatus.STOPPED,
     description="Publishes after every training that succeeded; off until it is switched on here.",
 )
-def publish_after_training(context) -> dg.RunRequest:
+def publish_after_training(context: dg.RunStatusSensorContext) -> dg.RunRequest:
     config = {"ops": {publish_results.name: {"config": {"git_remote": os.environ.get(GIT_REMOTE, "")}}}}
     return dg.RunRequest(run_key=context.dagster_run.run_id, run_config=config)
