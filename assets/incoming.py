@@ -90,7 +90,11 @@ def _drift_check(project: Path, name: str, kind: str, what: str) -> dg.AssetChec
         from cliplit.inbox import drift, drift_picture  # torch takes seconds to import
 
         batch = Journal(project).last()
-        found = drift.compare_batch(project, batch) if batch is not None else []
+        try:
+            found = drift.compare_batch(project, batch) if batch is not None else []
+        except Exception as error:  # a comparison that fails is a warning too: it must not cost the training
+            told = f"the photos were not compared: {error!r}"
+            return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN, description=told)
         draw: Callable[..., Image.Image] = getattr(drift_picture, f"{kind}_picture")
         return _verdict([getattr(one, kind) for one in found], draw(found) if found else None)
 

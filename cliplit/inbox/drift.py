@@ -1,7 +1,7 @@
 """Drift: whether incoming photos are like those of the same role that training has seen.
 
-Two distances, each judged against what as many photos of the training set itself would give (a bootstrap), so that a
-small batch is not called unlike by chance: the exposure histogram, and the prior's features.
+Two distances, each judged against what as many photos of the training set itself would give, so that a small batch is
+not called unlike by chance: the exposure histogram, and the prior's features.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cliplit.photos.importing import ROLES
 BINS = 64
 _SIDE = 256  # px; more does not change what is measured
 _NEIGHBOURS = 5
-_DRAWS = 400
+_DRAWS = 300
 _MOST = 512  # training photos of a role that are looked at
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
@@ -72,17 +72,18 @@ class Compared:
 def compare_batch(project: Path, batch: Batch) -> list[Compared]:
     """The batch's photos against the training set, role by role; roles with too few photos are left out."""
     params = load_params(project / "params.yaml")
-    if not (project / DATASET / "manifest.csv").is_file():
+    photos = {role: [project / str(one.to) for one in batch.added if one.role == role] for role in ROLES}
+    photos = {role: paths for role, paths in photos.items() if len(paths) >= params.inbox.drift.min_photos}
+    if not photos or not (project / DATASET / "manifest.csv").is_file():
         return []
     encode = _encoder(params)
     manifest = load_manifest(project)
     new = {one.sha256 for one in batch.added}
     old = manifest[(manifest["split"] == "train") & ~manifest["sha256"].isin(new)]
     found = []
-    for role in ROLES:
-        incoming = [project / str(one.to) for one in batch.added if one.role == role]
+    for role, incoming in photos.items():
         rows = old[old["role"] == role]
-        if len(incoming) < params.inbox.drift.min_photos or len(rows) <= _NEIGHBOURS:
+        if len(rows) <= _NEIGHBOURS:
             continue
         rows = rows.iloc[np.unique(np.linspace(0, len(rows) - 1, min(_MOST, len(rows))).round().astype(int))]
         training = _measure_rows(project, rows, encode)
@@ -91,24 +92,51 @@ def compare_batch(project: Path, batch: Batch) -> list[Compared]:
 
 
 def compare(role: str, incoming: Measured, training: Measured, params: Params) -> Compared:
-    """Both distances; each must also be large enough to matter (the keys of ``inbox.drift`` of their names)."""
-    rule, count = params.inbox.drift, len(incoming.names)
+    """Both distances; each must also be large enough to matter (the keys of ``inbox.drift`` of their names).
+
+    What chance gives is measured by parting the training set: as many of its photos as came in, against the rest.
+    """
+    rule, total = params.inbox.drift, len(training.names)
     generator = np.random.default_rng(params.seed)
-    draws = generator.integers(0, len(training.names), (_DRAWS, count))
+    count = min(len(incoming.names), total // 2)
+    parts = [np.isin(np.arange(total), generator.permutation(total)[:count]) for _ in range(_DRAWS)]
+    by_chance = {
+        "exposure": [
+            wasserstein(training.histograms[part].mean(0), training.histograms[~part].mean(0)) for part in parts
+        ],
+        "feature": _chance(_cosines(training), parts),
+    }
+    limits = {name: float(np.quantile(values, 1 - rule.false_alarm)) for name, values in by_chance.items()}
     reference = training.histograms.mean(0)
-    chance = [wasserstein(training.histograms[draw].mean(0), reference) for draw in draws]
     exposure = Drift(
         role,
         wasserstein(incoming.histograms.mean(0), reference),
-        max(rule.exposure_distance, float(np.quantile(chance, 1 - rule.false_alarm))),
+        max(rule.exposure_distance, limits["exposure"]),
         np.array([wasserstein(histogram, reference) for histogram in incoming.histograms]),
     )
-    each = neighbour_distance(incoming.features, training.features)
-    own = neighbour_distance(training.features, training.features, training.scenes)
-    usual = [float(own[draw].mean()) for draw in draws]
-    limit = max(rule.feature_distance, float(np.quantile(usual, 1 - rule.false_alarm)))
-    features = Drift(role, float(each.mean()), limit, each)
+    each = neighbour_distance(incoming.features @ training.features.T)
+    features = Drift(role, float(each.mean()), max(rule.feature_distance, limits["feature"]), each)
     return Compared(role, incoming, training, exposure, features)
+
+
+def neighbour_distance(cosine: Floats) -> Floats:
+    """1 - mean cosine to the nearest training photos (the columns), one value in 0..2 a photo (a row)."""
+    count = min(_NEIGHBOURS, cosine.shape[1])
+    distance: Floats = 1 - np.partition(cosine, -count, axis=1)[:, -count:].mean(1)
+    return distance
+
+
+def _cosines(training: Measured) -> Floats:
+    """Cosines among the training photos; those of one scene count as far apart, incoming photos show others."""
+    cosine: Floats = training.features @ training.features.T
+    names = np.array(training.scenes)
+    cosine[names[:, None] == names[None, :]] = -1.0
+    return cosine
+
+
+def _chance(cosine: Floats, parts: list[NDArray[np.bool_]]) -> list[float]:
+    """The mean distance of each part of the training set to the rest of it."""
+    return [float(neighbour_distance(cosine[part][:, ~part]).mean()) for part in parts]
 
 
 def wasserstein(one: Floats, other: Floats) -> float:
@@ -117,20 +145,6 @@ def wasserstein(one: Floats, other: Floats) -> float:
     W1 = sum |CDF_one - CDF_other| / BINS.
     """
     return float(np.abs(np.cumsum(one) - np.cumsum(other)).sum() / BINS)
-
-
-def neighbour_distance(features: Floats, training: Floats, scenes: tuple[str, ...] | None = None) -> Floats:
-    """1 - mean cosine to the nearest training photos, one value in 0..2 a photo.
-
-    With ``scenes`` the photos are the training photos themselves, and those of a photo's own scene do not count.
-    """
-    cosine = features @ training.T
-    if scenes is not None:
-        names = np.array(scenes)
-        cosine[names[:, None] == names[None, :]] = -1.0
-    nearest = np.sort(cosine, axis=1)[:, -_NEIGHBOURS:]
-    distance: Floats = 1 - nearest.mean(1)
-    return distance
 
 
 def measure(

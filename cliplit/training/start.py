@@ -19,6 +19,8 @@ from cliplit.photos.curate import load_manifest
 START = Path("artifacts/start")
 METRICS = Path("artifacts/metrics/start.json")
 _DECISION = "start.json"
+_LITTLE = "{:.0%} of the photos changed, less than retrain.warm_start_below"
+_ANEW: dict[str, Any] = {"from": "scratch", "steps": 1.0}
 _SAME = ("guidance", "network")  # the champion must have learned under these parts of params.yaml
 
 Photos = set[tuple[str, str]]  # role and md5 of each photo as training reads it
@@ -45,9 +47,10 @@ class Start:
 def read_start(project: Path) -> Start:
     """What the stage start decided; a project in which it never ran begins anew."""
     folder = project / START
-    if not (folder / NETWORK).is_file():
+    decision = read_json(folder / _DECISION) if (folder / _DECISION).is_file() else _ANEW
+    if decision["from"] == _ANEW["from"]:
         return Start(None, None, 1.0)
-    return Start(folder / NETWORK, folder / PROMPTS, float(read_json(folder / _DECISION)["steps"]))
+    return Start(folder / NETWORK, folder / PROMPTS, float(decision["steps"]))
 
 
 def run(params: Params, project: Path) -> None:
@@ -57,14 +60,18 @@ def run(params: Params, project: Path) -> None:
     earlier = _recorded(record, "train") | _recorded(record, "val")
     changed = changed_share(now["train"] | now["val"], earlier)
     obstacle = _obstacle(project, record, now["val"], changed, params.retrain.warm_start_below)
-    if obstacle is None:
-        for name in (NETWORK, PROMPTS):
+    for name in (NETWORK, PROMPTS):
+        (project / START / name).unlink(missing_ok=True)
+        if obstacle is None:
             with atomic_path(project / START / name) as temporary:
                 temporary.write_bytes((project / CHAMPION / name).read_bytes())
-        reason = f"{changed:.0%} of the photos changed, less than retrain.warm_start_below"
-    decision = {"from": "scratch", "steps": 1.0} if obstacle else _from_champion(params)
+    decision = _ANEW if obstacle else {"from": "champion", "steps": params.retrain.warm_start_steps}
     write_json(project / START / _DECISION, decision)
-    told = {"start": decision["from"], "start_reason": obstacle or reason, "changed": round(changed, 6)}
+    told = {
+        "start": decision["from"],
+        "start_reason": obstacle or _LITTLE.format(changed),
+        "changed": round(changed, 6),
+    }
     counts = {"photos": len(now["train"] | now["val"]), "champion_photos": len(earlier), "warm": int(not obstacle)}
     write_json(project / METRICS, told | counts)
     print(f"start: {decision['from']}; {told['start_reason']}")
@@ -73,10 +80,6 @@ def run(params: Params, project: Path) -> None:
 def changed_share(now: Photos, earlier: Photos) -> float:
     """Photos added or gone, as a share of all that stand in either set: 0 for the same photos, 1 for all others."""
     return len(now ^ earlier) / len(now | earlier) if now | earlier else 1.0
-
-
-def _from_champion(params: Params) -> dict[str, Any]:
-    return {"from": "champion", "steps": params.retrain.warm_start_steps}
 
 
 def _obstacle(
