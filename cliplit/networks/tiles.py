@@ -18,19 +18,21 @@ from torch import Tensor
 
 from cliplit.networks.unet import BINS, REACH, REACH_OF_POOLED, Ends, UNet
 
-#: px; larger tiles waste less on surroundings, smaller ones fit into the cache.
-TILE = 192
+#: px; larger tiles waste less on surroundings, smaller ones fit into a processor's cache.
+TILE, GPU_TILE = 192, 1024
 #: Gives the part (rows, columns) of a photo as 1x3xhxw in 0..1.
 Reader = Callable[[slice, slice], Tensor]
 
 
 def illumination_bands(
-    network: UNet, read: Reader, height: int, width: int, tile: int = TILE
+    network: UNet, read: Reader, height: int, width: int, tile: int | None = None
 ) -> Iterator[tuple[slice, Tensor]]:
     """The map of a photo of ``height`` x ``width`` (at least 32 x 32 px) from top to bottom: rows, and 1x1xhxW of them.
 
     ``read`` is asked for every part of the photo twice. Equal to the network on the whole photo but for rounding.
     """
+    if tile is None:
+        tile = TILE if next(network.parameters()).device.type == "cpu" else GPU_TILE
     parts = network.pyramid.parts(pooled_means(network, read, height, width, tile))
     for rows in pieces(height, tile):
         maps = [_map(network, read, parts, rows, columns, (height, width)) for columns in pieces(width, tile)]
