@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.ndimage import convolve, convolve1d
 
-from cliplit.photos.camera import srgb_curve
+from cliplit.photos.profiles import srgb_curve
 
 STOPS = (0.0, 1.0, 2.0, 3.0)
 SIGMA = 0.2

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from cliplit.photos.canvas import Array
+from cliplit.photos.profiles import srgb_curve
 
 _LUMA = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 
@@ -76,10 +77,3 @@ def expose(radiance: Array, exposure: float, camera: Camera, rng: np.random.Gene
     coded = srgb_curve(grey + (signal - grey) * np.float32(camera.saturation))
     coded += np.float32(camera.contrast) * (coded * coded * (3 - 2 * coded) - coded)
     return (coded * 255 + 0.5).astype(np.uint8)
-
-
-def srgb_curve(linear: np.ndarray) -> Array:
-    """The sRGB transfer curve (IEC 61966-2-1): linear, clipped to 0..1 -> coded 0..1."""
-    linear = np.clip(linear, 0, 1)
-    high = 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055
-    return np.where(linear <= 0.0031308, 12.92 * linear, high).astype(np.float32)

@@ -1,7 +1,8 @@
 """Reading and writing photo files: whatever is decoded from outside goes through here.
 
-A photo is read as upright 8-bit RGB in its own colour profile; what is written back keeps EXIF and ICC. Only listed
-formats are tried, a pixel cap is checked before anything is decoded, and every failure is a PhotoError.
+A file's kind is told from its content, only the kinds in photo.py are tried, a pixel cap is checked before anything is
+decoded, and every failure is a PhotoError. A photo is read upright, as RGB in its own colour profile and depth; what is
+written back keeps depth, alpha, EXIF, XMP and profile as far as the format can (docs/formats.md has the table).
 """
 
 from __future__ import annotations
@@ -9,180 +10,134 @@ from __future__ import annotations
 import errno
 import io
 import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError, features
+from PIL import UnidentifiedImageError
 
 from cliplit.errors import PhotoError
 from cliplit.files import atomic_path
-from cliplit.photos.colour import rgb_profile, to_rgb, to_srgb_pixels
-from cliplit.photos.exif import ORIENTATION, portable_exif, tiff_exif, upright_exif
+from cliplit.photos import hdr, pillow_files, png16, raw, tiff
+from cliplit.photos.colour import codes_of_light, light_of_codes, over_white, to_eight, to_srgb_pixels
+from cliplit.photos.photo import (
+    DEFAULT_MAX_PIXELS,
+    HEAD,
+    KINDS,
+    PHOTO_SUFFIXES,
+    RAW_SUFFIXES,
+    WRITTEN,
+    Photo,
+    Pixels,
+    Source,
+    kind_of,
+)
 
-DEFAULT_MAX_PIXELS = 200_000_000
-Pixels = NDArray[Any]  # uint8, uint16 or float32, H x W x 3
+__all__ = [
+    "DEFAULT_MAX_PIXELS",
+    "PHOTO_SUFFIXES",
+    "WRITTEN",
+    "Photo",
+    "Pixels",
+    "decode_photo",
+    "eight_bit",
+    "encode_photo",
+    "list_files",
+    "list_photos",
+    "read_photo",
+    "save_jpeg",
+    "save_png",
+    "suffix_to_write",
+    "to_srgb",
+    "write_photo",
+]
 
-_FORMATS = {
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".jpe": "JPEG",
-    ".jfif": "JPEG",
-    ".png": "PNG",
-    ".webp": "WEBP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".bmp": "BMP",
-    **({".avif": "AVIF"} if features.check("avif") else {}),
-}
-PHOTO_SUFFIXES = frozenset(_FORMATS)
-_ALLOWED = sorted(set(_FORMATS.values()))
-
-# No optimize and no progressive: with them libjpeg needs one buffer for the whole file, and Pillow's guess of its
-# size (ImageFile.MAXBLOCK) is too small for a noisy photo at 4:4:4 ("Suspension not allowed here").
-_SAVE_OPTIONS: dict[str, dict[str, object]] = {
-    "JPEG": {"quality": 95, "subsampling": 0},
-    "PNG": {},
-    "WEBP": {"quality": 95, "method": 4},
-    "TIFF": {"compression": "tiff_deflate"},
-    "BMP": {},
-    "AVIF": {"quality": 90, "subsampling": "4:4:4"},
-}
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_pillow_limit = threading.Lock()
-
-
-@dataclass(frozen=True, eq=False)
-class Photo:
-    """An upright photo: ``pixels`` are H x W x 3, ``exif`` and ``xmp`` say orientation 1.
-
-    uint8 and uint16 pixels are coded in the RGB profile ``icc`` (None: sRGB) over their whole range. ``linear`` pixels
-    are float32 and scene-linear, 1.0 is diffuse white and more is allowed; their primaries are Rec. 709's or those of
-    ``icc``. ``alpha`` is H x W, 0 transparent; pixels are not multiplied by it (but in OpenEXR, which defines it so).
-    """
-
-    pixels: Pixels
-    format: str = "JPEG"
-    exif: bytes | None = None
-    icc: bytes | None = None
-    path: Path | None = None
-    linear: bool = False
-    xmp: bytes | None = None
-    alpha: NDArray[Any] | None = None
+_OPAQUE = {"JPEG", "BMP", "HDR"}  # without alpha
+_LIGHT = {"EXR", "HDR"}  # scene-linear only
 
 
 def read_photo(path: Path | str, max_pixels: int = DEFAULT_MAX_PIXELS) -> Photo:
-    """Read a photo of any listed format, upright, as 8-bit RGB in its own profile; raises PhotoError."""
+    """Read a photo of any listed kind, upright, in its own depth and profile; raises PhotoError."""
     path = Path(path)
-    if not path.is_file():
-        raise PhotoError(path, "this is not a file" if path.exists() else "there is no such file; check the name")
     try:
+        if not path.is_file():
+            raise PhotoError(path, "this is not a file" if path.exists() else "there is no such file; check the name")
         if path.stat().st_size == 0:
             raise PhotoError(path, "the file is empty (0 bytes); copy it again from its source")
         with path.open("rb") as file:
-            return _decode(path, file, max_pixels)
-    except PhotoError:
-        raise
-    except UnidentifiedImageError:
-        reason = f"this is not a photo in a format that cliplit reads ({', '.join(_ALLOWED)})"
-        raise PhotoError(path, reason) from None
-    except MemoryError:
-        raise PhotoError(path, "not enough memory to decode it; make it smaller first") from None
+            return replace(_decoded(Source(file, path, max_pixels), path.suffix.lower()), path=path)
     except PermissionError:
         raise PhotoError(path, "reading it is not allowed; change its permissions") from None
-    except Exception as error:  # decoders answer damaged files with almost any exception type
-        detail = " ".join(str(error).split()) or type(error).__name__
-        raise PhotoError(path, f"damaged or truncated ({detail}); copy it again from its source") from None
+    except (OSError, ValueError) as error:  # a loop of links, a name that is too long or holds a zero byte
+        raise PhotoError(path, f"it cannot be opened ({_said(error)}); check the name") from None
 
 
 def decode_photo(data: bytes, name: str = "the photo", max_pixels: int = DEFAULT_MAX_PIXELS) -> Photo:
-    """The photo in ``data``, as ``read_photo`` reads a file; ``name`` stands in the PhotoError."""
+    """The photo in ``data``, as ``read_photo`` reads it from a file called ``name``; raises PhotoError."""
     if not data:
         raise PhotoError(name, "there are 0 bytes; send it again")
-    try:
-        return replace(_decode(Path(name), io.BytesIO(data), max_pixels), path=None)
-    except PhotoError:
-        raise
-    except Exception as error:
-        raise PhotoError(name, f"damaged ({' '.join(str(error).split())}); copy it again from its source") from None
-
-
-def encode_photo(photo: Photo, format: str | None = None, quality: int | None = None) -> bytes:
-    """``photo`` as the bytes of a file in ``format`` ("JPEG", "PNG", ...; None: its own), with its EXIF and ICC."""
-    kind = format or photo.format
-    options = _save_options(kind, quality)
-    options |= {"exif": photo.exif} if photo.exif and kind != "BMP" else {}
-    options |= {"icc_profile": photo.icc} if photo.icc else {}
-    encoded = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(eight_bit(photo).pixels)).save(encoded, kind, **options)
-    return encoded.getvalue()
-
-
-def eight_bit(photo: Photo) -> Photo:
-    """``photo`` as uint8 without alpha, for training: laid over white, linear light coded in sRGB's curve."""
-    if photo.pixels.dtype == np.uint16:
-        return replace(photo, pixels=((photo.pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8))
-    return photo
+    return _decoded(Source(io.BytesIO(data), name, max_pixels), Path(name).suffix.lower())
 
 
 def write_photo(photo: Photo, path: Path | str, overwrite: bool = False, quality: int | None = None) -> None:
-    """Write ``photo`` atomically in the format of ``path``'s suffix, with its EXIF and ICC; raises PhotoError.
+    """Write ``photo`` atomically in the format of ``path``'s suffix, with what goes with it; raises PhotoError.
 
-    ``quality`` is 1 to 100, for formats that lose something.
+    ``quality`` is as for ``encode_photo``.
     """
     path = Path(path)
-    kind = _FORMATS.get(path.suffix.lower())
+    kind = WRITTEN.get(path.suffix.lower())
     if kind is None:
-        known = " ".join(sorted(PHOTO_SUFFIXES))
+        known = " ".join(sorted(WRITTEN))
         raise PhotoError(path, f"the ending '{path.suffix}' names no format that cliplit writes; use one of {known}")
-    if kind == "BMP":  # holds neither EXIF nor a profile
-        photo = replace(to_srgb(photo), exif=None)
-    exif = tiff_exif(photo.exif) if kind == "TIFF" and photo.exif else photo.exif
-    options = _save_options(kind, quality)
-    options |= {"exif": exif} if exif else {}
-    options |= {"icc_profile": photo.icc} if photo.icc else {}
-    if kind == "TIFF" and exif:
-        options["compression"] = "raw"  # Pillow's compressing TIFF writer refuses EXIF folders
-    if kind == "JPEG" and photo.exif is not None and len(photo.exif) > 65533:
-        raise PhotoError(path, f"{len(photo.exif) // 1000} kB of EXIF do not fit into a JPEG; write .png or .webp")
     if not overwrite and os.path.lexists(path):
         raise PhotoError(path, "exists already; choose another name or say --overwrite")
-    _save(path, photo.pixels, kind, options)
+    _save(path, encode_photo(replace(photo, path=path), kind, quality))
 
 
-def _save_options(kind: str, quality: int | None) -> dict[str, object]:
-    options = dict(_SAVE_OPTIONS[kind])
-    return options | {"quality": quality} if quality is not None and "quality" in options else options
+def encode_photo(photo: Photo, format: str | None = None, quality: int | None = None) -> bytes:
+    """``photo`` as the bytes of a file of the kind ``format`` ("JPEG", "PNG", ...); raises PhotoError.
+
+    None is the photo's own kind, and TIFF for one that came from a RAW file. Formats of 8 bits get 8 bits, those
+    without alpha get the photo laid over white, and scene-linear photos are clipped to 0..1 and coded in sRGB's curve
+    for all but TIFF, OpenEXR and Radiance. ``quality``, 1 to 100, is for JPEG, WebP, AVIF and HEIF.
+    """
+    kind = format or ("TIFF" if photo.format == "RAW" else photo.format)
+    if kind not in WRITTEN.values():
+        known = ", ".join(sorted(set(WRITTEN.values())))
+        raise PhotoError(photo.path or "the photo", f"'{kind}' is no format that cliplit writes; use one of {known}")
+    try:
+        return _encoded(photo, kind, quality)
+    except Exception as error:  # encoders raise almost any type for metadata or sizes that they cannot store
+        raise PhotoError(photo.path or "the photo", f"not written ({_said(error)})") from None
 
 
-def save_jpeg(path: Path | str, pixels: Pixels, quality: int = 95) -> None:
-    """Write sRGB uint8 HxWx3 as a JPEG without metadata, 4:4:4, atomically, over what is there; raises PhotoError."""
-    _save(Path(path), pixels, "JPEG", {"quality": quality, "subsampling": 0})
-
-
-def save_png(path: Path | str, pixels: Pixels) -> None:
-    """Write sRGB uint8 HxWx3 as a PNG without metadata, atomically, over what is there; raises PhotoError."""
-    _save(Path(path), pixels, "PNG", {})
+def eight_bit(photo: Photo) -> Photo:
+    """``photo`` as uint8 without alpha, for training and pictures: over white; linear light clipped and sRGB-coded."""
+    return _flat(_shallow(photo))
 
 
 def to_srgb(photo: Photo) -> Photo:
-    """The photo with its pixels converted from its profile to sRGB (perceptual intent) and no profile left."""
-    if photo.icc is None:
-        return photo
-    return replace(photo, pixels=to_srgb_pixels(photo.pixels, photo.icc), icc=None)
+    """The photo coded in sRGB without a profile (perceptual intent); linear light becomes 16 bits, clipped to 0..1."""
+    if photo.linear:
+        return _coded(photo)
+    return photo if photo.icc is None else replace(photo, pixels=to_srgb_pixels(photo.pixels, photo.icc), icc=None)
+
+
+def suffix_to_write(path: Path | str) -> str:
+    """The suffix for what becomes of the photo ``path``: its own, or .tif for a RAW file."""
+    suffix = Path(path).suffix
+    return ".tif" if suffix.lower() in RAW_SUFFIXES else suffix
+
+
+def save_jpeg(path: Path | str, pixels: NDArray[np.uint8], quality: int = 95) -> None:
+    """Write sRGB uint8 HxWx3 as a JPEG without metadata, 4:4:4, atomically, over what is there; raises PhotoError."""
+    _save(Path(path), pillow_files.write(Photo(pixels), "JPEG", quality))
+
+
+def save_png(path: Path | str, pixels: NDArray[np.uint8]) -> None:
+    """Write sRGB uint8 HxWx3 as a PNG without metadata, atomically, over what is there; raises PhotoError."""
+    _save(Path(path), pillow_files.write(Photo(pixels), "PNG"))
 
 
 def list_photos(folder: Path | str) -> list[Path]:
@@ -206,47 +161,99 @@ def list_files(folder: Path | str) -> list[Path]:
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
-def _decode(path: Path, file: BinaryIO, max_pixels: int) -> Photo:
-    with _own_pixel_cap():
-        image = Image.open(file, formats=_ALLOWED)
-    with image:
-        width, height = image.size
-        if width * height > max_pixels:
-            megapixels, cap = width * height / 1e6, max_pixels / 1e6
-            raise PhotoError(path, f"{megapixels:.0f} megapixels are more than the {cap:.0f} allowed; make it smaller")
-        kind = "JPEG" if image.format == "MPO" else str(image.format)
-        image.load()
-        exif = image.getexif()
-        orientation = exif.get(ORIENTATION, 1)
-        raw = portable_exif(exif) if kind == "TIFF" else image.info.get("exif")
-        icc = image.info.get("icc_profile") or None
-        rgb = to_rgb(image, icc)
-    if orientation in _UPRIGHT:
-        rgb = rgb.transpose(_UPRIGHT[orientation])
-    return Photo(np.array(rgb, dtype=np.uint8), kind, upright_exif(raw), rgb_profile(icc), path)
-
-
-@contextmanager
-def _own_pixel_cap() -> Iterator[None]:
-    """Opening reads headers only; Pillow's own limit is off meanwhile, so that exactly ``max_pixels`` decides."""
-    with _pillow_limit:
-        before = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = None
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
-
-
-def _save(path: Path, pixels: Pixels, kind: str, options: dict[str, object]) -> None:
-    """Encode in memory first: Pillow hides the reason (disk full) when it writes to a file itself."""
+def _decoded(source: Source, suffix: str) -> Photo:
+    """The photo in ``source``; whatever a decoder raises becomes one sentence."""
     try:
-        encoded = io.BytesIO()
-        Image.fromarray(np.ascontiguousarray(pixels)).save(encoded, kind, **options)
+        head = source.file.read(HEAD)
+        kind = kind_of(head)
+        if kind is None:
+            raise source.refused(f"this is not a photo in a format that cliplit reads ({KINDS})")
+        return _with_decoder(source, kind, head, suffix)
+    except PhotoError:
+        raise
+    except UnidentifiedImageError:
+        raise source.refused("damaged or truncated (its head cannot be read); copy it again from its source") from None
+    except MemoryError:
+        raise source.refused("not enough memory to decode it; make it smaller first") from None
+    except Exception as error:  # decoders answer damaged files with almost any exception type
+        raise source.refused(f"damaged or truncated ({_said(error)}); copy it again from its source") from None
+
+
+def _with_decoder(source: Source, kind: str, head: bytes, suffix: str) -> Photo:
+    if kind == "TIFF" and (suffix in RAW_SUFFIXES or tiff.is_raw(source)):
+        kind = "RAW"
+    if kind == "RAW":
+        return raw.read(source)
+    if kind == "TIFF":
+        return tiff.read(source)
+    if kind == "EXR":
+        return hdr.read_exr(source)
+    if kind == "HDR":
+        return hdr.read_radiance(source)
+    if kind == "PNG" and png16.is_deep(head):
+        return png16.read(source)
+    return pillow_files.read(source, kind)
+
+
+def _encoded(photo: Photo, kind: str, quality: int | None) -> bytes:
+    if kind in _LIGHT:
+        light = photo if photo.linear else _lit(photo)
+        return hdr.write_exr(light) if kind == "EXR" else hdr.write_radiance(light)
+    if kind == "TIFF":
+        return tiff.write(photo)
+    if kind == "PNG":
+        coded = _coded(photo)
+        return pillow_files.write(coded, kind) if coded.pixels.dtype == np.uint8 else png16.write(coded)
+    shallow = _shallow(photo)
+    if kind == "BMP":  # holds no profile
+        shallow = to_srgb(shallow)
+    options = {} if quality is None or kind == "BMP" else {"quality": quality}
+    return pillow_files.write(_flat(shallow) if kind in _OPAQUE else shallow, kind, **options)
+
+
+def _coded(photo: Photo) -> Photo:
+    """Linear light as 16-bit sRGB; other photos as they are."""
+    if not photo.linear:
+        return photo
+    alpha = None if photo.alpha is None else np.round(np.clip(photo.alpha, 0, 1) * 65535).astype(np.uint16)
+    return replace(photo, pixels=codes_of_light(photo.pixels, np.uint16), alpha=alpha, linear=False, icc=None)
+
+
+def _lit(photo: Photo) -> Photo:
+    """A photo in sRGB or another profile as scene-linear light."""
+    srgb = to_srgb(photo)
+    alpha = None
+    if photo.alpha is not None:
+        alpha = photo.alpha.astype(np.float32) / np.iinfo(photo.alpha.dtype).max
+    light = light_of_codes(srgb.pixels)
+    return replace(srgb, pixels=light if alpha is None else light * alpha[..., None], alpha=alpha, linear=True)
+
+
+def _shallow(photo: Photo) -> Photo:
+    coded = _coded(photo)
+    if coded.pixels.dtype == np.uint8:
+        return coded
+    alpha = None if coded.alpha is None else to_eight(coded.alpha)
+    return replace(coded, pixels=to_eight(coded.pixels), alpha=alpha)
+
+
+def _flat(photo: Photo) -> Photo:
+    if photo.alpha is None:
+        return photo
+    return replace(photo, pixels=over_white(photo.pixels, photo.alpha), alpha=None)
+
+
+def _save(path: Path, encoded: bytes) -> None:
+    try:
         with atomic_path(path) as temporary:
-            temporary.write_bytes(encoded.getbuffer())
-    except Exception as error:  # encoders raise almost any type for metadata that they cannot store
+            temporary.write_bytes(encoded)
+    except OSError as error:
         raise PhotoError(path, _why_not_written(error)) from None
+
+
+def _said(error: BaseException) -> str:
+    said = getattr(error, "strerror", None) or str(error)
+    return " ".join(said.split())[:300] or type(error).__name__
 
 
 def _why_not_written(error: BaseException) -> str:
@@ -255,4 +262,4 @@ def _why_not_written(error: BaseException) -> str:
         return "not written, no space left on the disk; free some and run it again"
     if code in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "not written, writing there is not allowed; choose another folder"
-    return f"not written ({' '.join(str(error).split()) or type(error).__name__})"
+    return f"not written ({_said(error)})"

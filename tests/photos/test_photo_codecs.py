@@ -7,6 +7,7 @@ import resource
 import signal
 import struct
 import zlib
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,17 @@ import pytest
 from PIL import Image, ImageCms, features
 
 from cliplit.errors import PhotoError
-from cliplit.photos.codecs import Photo, list_photos, read_photo, save_jpeg, save_png, to_srgb, write_photo
+from cliplit.photos.codecs import (
+    Photo,
+    eight_bit,
+    list_photos,
+    read_photo,
+    save_jpeg,
+    save_png,
+    to_srgb,
+    write_photo,
+)
+from cliplit.photos.profiles import srgb_linear
 
 
 def gradient(height: int = 40, width: int = 60) -> np.ndarray:
@@ -31,6 +42,7 @@ def exif_bytes(orientation: int = 1) -> bytes:
     return exif.tobytes()
 
 
+@cache  # a profile states when it was made
 def srgb_icc() -> bytes:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -105,7 +117,7 @@ def test_modes_become_rgb(tmp_path: Path, mode: str) -> None:
     elif mode == "I":
         image = Image.fromarray(grey.astype(np.int32) * 257)
     elif mode == "F":
-        image = Image.fromarray(grey.astype(np.float32) / 255)
+        image = Image.fromarray(srgb_linear(grey / 255))
     elif mode == "LAB":
         lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
         srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
@@ -120,17 +132,19 @@ def test_modes_become_rgb(tmp_path: Path, mode: str) -> None:
     if mode == "PA":
         image = image.convert("LA")
     image.save(path)
-    pixels = read_photo(path).pixels
+    photo = read_photo(path)
+    assert photo.linear == (mode == "F") and photo.pixels.dtype == {"F": "f4", "I": "u2", "I;16": "u2"}.get(mode, "u1")
+    pixels = eight_bit(photo).pixels
     assert pixels.shape == (32, 64, 3)
     expected = np.where(grey > 127, 255, 0) if mode == "1" else grey
     assert np.abs(pixels.astype(int) - expected[..., None]).mean() < 3
 
 
-def test_transparent_parts_are_white(tmp_path: Path) -> None:
+def test_transparent_parts_are_white_for_training(tmp_path: Path) -> None:
     Image.new("RGBA", (4, 4), (10, 20, 30, 0)).save(tmp_path / "a.png")
-    assert (read_photo(tmp_path / "a.png").pixels == 255).all()
+    assert (eight_bit(read_photo(tmp_path / "a.png")).pixels == 255).all()
     Image.new("RGB", (4, 4), (10, 20, 30)).save(tmp_path / "b.png", transparency=(10, 20, 30))
-    assert (read_photo(tmp_path / "b.png").pixels == 255).all()
+    assert (eight_bit(read_photo(tmp_path / "b.png")).pixels == 255).all()
 
 
 def test_profile_of_another_colour_space_is_not_kept(tmp_path: Path) -> None:
