@@ -22,6 +22,7 @@ from cliplit.networks.tiles import TILE, illumination_bands
 from cliplit.networks.unet import UNet
 from cliplit.photos.codecs import Photo, read_photo
 from cliplit.photos.kinds import RelitPhoto, as_batch, from_pillow, from_tensor, to_pillow, to_tensor
+from cliplit.photos.profiles import working_space
 
 CHAMPION = "champion"
 _WEIGHTS = Path(__file__).parent / "weights"
@@ -129,7 +130,14 @@ class Enhancer:
         return result
 
     def enhance_photo(self, photo: Photo, strength: float = 1.0) -> Photo:
-        """``photo`` relit; everything but its pixels is kept. Scene-linear photos: see networks/hdr.py."""
+        """``photo`` relit; everything but its pixels is kept.
+
+        Scene-linear photos: see networks/hdr.py; those in a profile far from sRGB's curve: see photos/profiles.py.
+        """
+        space = working_space(photo.icc) if strength != 0 and not photo.linear else None
+        if space is not None:
+            relit = self.enhance(space.enter(photo.pixels), strength)
+            return replace(photo, pixels=space.leave(relit, photo.pixels.dtype))
         if not photo.linear or strength == 0:
             return replace(photo, pixels=self.enhance(photo.pixels, strength))
         from cliplit.networks import hdr

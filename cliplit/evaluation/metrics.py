@@ -17,7 +17,7 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 from skimage.transform import integral_image
 
-from cliplit.photos.codecs import read_photo, to_srgb
+from cliplit.photos.codecs import eight_bit, read_photo, to_srgb
 
 LONG_SIDE = 320
 IDENTICAL_DB = 99.0  # stands for the infinite PSNR of equal images, so that means stay finite
@@ -26,7 +26,7 @@ WINDOW = 8
 
 def load(path: Path, long_side: int = LONG_SIDE) -> np.ndarray:
     """The photo at ``path`` in sRGB, H x W x 3 uint8, no longer than ``long_side``; raises PhotoError."""
-    return fit(to_srgb(read_photo(path)).pixels, long_side)
+    return fit(eight_bit(to_srgb(read_photo(path))).pixels, long_side)
 
 
 def fit(pixels: np.ndarray, long_side: int = LONG_SIDE) -> np.ndarray:

@@ -13,7 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from cliplit.errors import PhotoError
-from cliplit.photos.codecs import PHOTO_SUFFIXES, read_photo, save_jpeg, to_srgb
+from cliplit.photos.codecs import PHOTO_SUFFIXES, eight_bit, read_photo, save_jpeg, to_srgb
 from cliplit.photos.hashing import perceptual_hash
 from cliplit.photos.importing import PHOTO_ROOT, sha256_of
 
@@ -75,7 +75,7 @@ def _inspect(
     try:
         if path.suffix.lower() not in PHOTO_SUFFIXES:
             raise PhotoError(path, f"the ending '{path.suffix}' is not that of a photo")
-        photo = to_srgb(read_photo(path))
+        photo = eight_bit(to_srgb(read_photo(path)))
     except PhotoError as error:
         return source, error.reason
     height, width = photo.pixels.shape[:2]

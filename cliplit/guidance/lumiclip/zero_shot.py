@@ -16,7 +16,7 @@ from cliplit.errors import PhotoError, UserError
 from cliplit.guidance.lumiclip.captions import caption_bank
 from cliplit.guidance.lumiclip.conditions import DEFECTS, spoil, to_coded, to_linear
 from cliplit.guidance.vlm import EMBEDDED, MEAN, STD, load_vlm, read_architecture
-from cliplit.photos.codecs import list_photos, read_photo, to_srgb
+from cliplit.photos.codecs import eight_bit, list_photos, read_photo, to_srgb
 
 _CACHE_SIDE = 144
 _HELD_OUT = 7
@@ -41,7 +41,7 @@ def load_folder(folder: Path, held_out: bool) -> Tensor:
     pictures = []
     for path in tqdm(paths, desc=f"reading {folder.name}", disable=None):
         try:
-            pixels = torch.from_numpy(np.array(to_srgb(read_photo(path)).pixels)).permute(2, 0, 1)[None]
+            pixels = torch.from_numpy(np.array(eight_bit(to_srgb(read_photo(path))).pixels)).permute(2, 0, 1)[None]
         except PhotoError as error:
             tqdm.write(f"left out: {error}")
             continue
