@@ -10,8 +10,8 @@ import math
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -67,7 +67,7 @@ class Desk:
         if self._inside >= self.limits.concurrency:
             raise Refused(503, "busy", f"{self._inside} photos are being relit already; send it again in {_AGAIN} s")
         self._enter()
-        work: asyncio.Future[tuple[bytes, str]] | None = None
+        work: Future[tuple[bytes, str]] | None = None
         try:
             try:
                 async with asyncio.timeout_at(asyncio.get_running_loop().time() + until - time.monotonic()):
@@ -76,10 +76,9 @@ class Desk:
                 sentence = f"the photo did not arrive within {self.limits.timeout:g} s; send it again"
                 raise Refused(408, "slow_upload", sentence) from None
             served = self.follower.served
-            loop = asyncio.get_running_loop()
-            work = loop.run_in_executor(self.pool, relight, served, data, strength, kind, self.limits.max_pixels)
-            done, _ = await asyncio.wait({work}, timeout=max(0.0, until - time.monotonic()))
-            if not done:
+            work = self.pool.submit(relight, served, data, strength, kind, self.limits.max_pixels)
+            await asyncio.wait({asyncio.wrap_future(work)}, timeout=max(0.0, until - time.monotonic()))
+            if not work.done():
                 sentence = f"this took longer than {self.limits.timeout:g} s; send a smaller photo"
                 raise Refused(504, "timeout", sentence)
             relit, name = work.result()
@@ -109,14 +108,18 @@ class Desk:
         self._inside += 1
         self.metrics.in_flight.set(self._inside)
 
-    def _leave_after(self, work: asyncio.Future[Any] | None) -> None:
-        """A thread cannot be ended: what took too long keeps its place until it is done."""
-        if work is None or work.done():
+    def _leave_after(self, work: Future[tuple[bytes, str]] | None) -> None:
+        """A thread cannot be ended: a photo that took too long keeps its place until its thread is done with it."""
+        if work is None or work.done() or work.cancel():
             self._leave()
-        elif not work.cancel():
-            work.add_done_callback(lambda _: self._leave())
-        else:
-            self._leave()
+            return
+        loop = asyncio.get_running_loop()
+
+        def leave(_: Future[tuple[bytes, str]]) -> None:
+            with suppress(RuntimeError):  # the loop has ended, and with it the server
+                loop.call_soon_threadsafe(self._leave)
+
+        work.add_done_callback(leave)
 
     def _leave(self) -> None:
         self._inside -= 1

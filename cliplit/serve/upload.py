@@ -5,11 +5,16 @@ Starlette's own form parser is not used: it spools files to the disk.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartCallbacks, MultipartParser, parse_options_header
+from python_multipart.multipart import MultipartParser, parse_options_header
 
 from cliplit.serve.limits import Limits, Refused, too_large
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 _ENVELOPE = 64 * 1024  # bytes that a form may hold around its photo
 _EMPTY = "the request holds no photo; send the file as its body, or as the file of a form"
