@@ -15,6 +15,7 @@ from cliplit.photos.profiles import REC709
 
 _SIZE = re.compile(rb"^-Y +(\d{1,9}) +\+X +(\d{1,9})$")
 _LONGEST_HEADER = 65_536
+_MOST_CHANNELS = 16  # all are decoded, though three are looked at
 #: x and y of red, green, blue and white in a file that states none (OpenEXR's and Radiance's defaults differ little).
 _REC709_XY = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, 0.3127, 0.3290)
 _BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
@@ -29,25 +30,14 @@ def read_exr(source: Source) -> Photo:
     with OpenEXR.File(source.file, header_only=True, separate_channels=True) as file:
         if len(file.parts) != 1:
             raise source.refused(f"an OpenEXR file of {len(file.parts)} parts; save the one that you want alone")
-        header = file.header()
-    if header["type"] in (OpenEXR.deepscanline, OpenEXR.deeptile):
-        raise source.refused("a deep OpenEXR file; flatten it first")
-    (left, top), (right, bottom) = (corner.tolist() for corner in header["dataWindow"])
-    source.allow(right - left + 1, bottom - top + 1)
-    _one_level(source, header)
-    names = {channel.name for channel in header["channels"]}
-    wanted = next((chosen for chosen in (["R", "G", "B"], ["Y"]) if names.issuperset(chosen)), None)
-    if wanted is None or {"RY", "BY"} & names:
-        raise source.refused(f"its channels are {', '.join(sorted(names)[:8])}, not R, G, B; export it as RGB")
-    if any(channel.xSampling != 1 or channel.ySampling != 1 for channel in header["channels"]):
-        raise source.refused("an OpenEXR file with subsampled channels; export it as RGB")
+        header = file.header()  # emptied when the file is closed
+        wanted = _wanted_channels(source, header)
+        matrix = _to_rec709(header.get("chromaticities"))
     source.file.seek(0)
     with OpenEXR.File(source.file, separate_channels=True) as file:
         channels = file.channels()
-        light = np.stack([channels[name].pixels for name in (wanted * 3)[:3]], -1)
-        alpha = finite(channels["A"].pixels) if "A" in names else None
-    light = finite(light)
-    matrix = _to_rec709(header.get("chromaticities"))
+        light = finite(np.stack([channels[name].pixels for name in (wanted * 3)[:3]], -1))
+        alpha = finite(channels["A"].pixels) if "A" in channels else None
     return Photo(light if matrix is None else light @ matrix, "EXR", linear=True, alpha=alpha)
 
 
@@ -100,12 +90,26 @@ def write_radiance(photo: Photo) -> bytes:
     return bytes(imagecodecs.rgbe_encode(np.ascontiguousarray(light), header=True, rle=True))
 
 
-def _one_level(source: Source, header: dict[str, Any]) -> None:
-    """Refuse tiled files with several resolutions, whose levels would multiply what is decoded."""
-    tiles = header.get("tiles")
-    mode = getattr(tiles, "mode", None)
-    if mode is not None and "ONE_LEVEL" not in str(mode):
-        raise source.refused("an OpenEXR file with several resolutions; export it with one")
+def _wanted_channels(source: Source, header: dict[str, Any]) -> list[str]:
+    """R, G and B or Y, by a header that is checked for everything that would not be one picture of allowed size."""
+    (left, top), (right, bottom) = (corner.tolist() for corner in header["dataWindow"])
+    source.allow(right - left + 1, bottom - top + 1)
+    kind = str(header.get("type", ""))
+    if "deep" in kind:
+        raise source.refused("a deep OpenEXR file; flatten it first")
+    tiles = header.get("tiles")  # with several resolutions, or huge, tiles would multiply what is decoded
+    if tiles is not None:
+        source.allow(int(tiles.xSize), int(tiles.ySize))
+        if "ONE_LEVEL" not in str(tiles.mode):
+            raise source.refused("an OpenEXR file with several resolutions; export it with one")
+    channels = header["channels"]
+    names = {channel.name for channel in channels}
+    wanted = next((chosen for chosen in (["R", "G", "B"], ["Y"]) if names.issuperset(chosen)), None)
+    if wanted is None or {"RY", "BY"} & names:
+        raise source.refused(f"its channels are {', '.join(sorted(names)[:8])}, not R, G, B; export it as RGB")
+    if len(channels) > _MOST_CHANNELS or any(channel.xSampling != 1 or channel.ySampling != 1 for channel in channels):
+        raise source.refused("an OpenEXR file with many or subsampled channels; export it as RGB")
+    return wanted
 
 
 def _to_rec709(chromaticities: Any) -> NDArray[np.float32] | None:

@@ -61,6 +61,8 @@ def read(source: Source) -> Photo:
             raise source.refused(f"a TIFF of {pictures}; save the page that you want as a file of its own")
         page = pages[0]
         source.allow(page.imagewidth, page.imagelength)
+        if page.is_tiled:
+            source.allow(page.tilewidth, page.tilelength)
         if page.samplesperpixel > _MOST_SAMPLES or page.imagedepth != 1:
             raise source.refused(f"{page.samplesperpixel} channels are not a photo; export it as RGB")
         if page.bitspersample <= 8 and page.dtype is not None and page.dtype.kind in "bu":
