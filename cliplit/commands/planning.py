@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cliplit.errors import UserError
-from cliplit.photos.codecs import PHOTO_SUFFIXES, list_photos
+from cliplit.photos.codecs import PHOTO_SUFFIXES, list_photos, suffix_to_write
 
 #: Stands for stdin among the photos and for stdout as the output.
 PIPE = Path("-")
@@ -48,7 +48,7 @@ def plan(photos: Sequence[str], output: str, recursive: bool = True) -> tuple[li
     failures: list[Failure] = []
     taken: dict[str, Path] = {}
     for source, name in named:
-        target = Path(output) / name if folder else Path(output)
+        target = Path(output) / name.with_suffix(suffix_to_write(name)) if folder else Path(output)
         if source != PIPE and not source.exists():
             failures.append(Failure(source, "there is no such file; check the name"))
         elif taken.setdefault(_key(target), source) != source:

@@ -183,6 +183,9 @@ def test_what_the_output_is(folder):
     (folder / "dir.png").mkdir()
     (job,), _ = plan([photo], "dir.png")
     assert job.target == Path("dir.png/a.png")
+    (folder / "in/raw.DNG").touch()
+    (job,), _ = plan(["in/raw.DNG"], "out")
+    assert job.target == Path("out/raw.tif")
     with pytest.raises(UserError, match="replace the photo itself"):
         plan([photo], "in")
 
