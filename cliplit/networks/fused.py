@@ -14,21 +14,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cliplit.networks.denoise import calm_shadows
 from cliplit.networks.gain import apply_illumination, guide_of
 from cliplit.networks.grid import LEAST_LOG_GAIN
 
 
 def relight_tensor(
-    images_B3HW: Tensor, grid_BKhw: Tensor, most_log_gain: float, strength: float, compiled: bool = False
+    images_B3HW: Tensor,
+    grid_BKhw: Tensor,
+    most_log_gain: float,
+    strength: float,
+    noise: float = 0.0,
+    compiled: bool = False,
 ) -> Tensor:
     """``images`` (uint8, or floating point in 0..1) relit by their grids, as the same type, on their device.
 
-    ``compiled`` needs what torch.compile needs and takes seconds the first time, but not again for other sizes or
-    strengths.
+    Where ``noise`` is above 0, shadows are calmed before they are lifted. ``compiled`` needs what torch.compile needs
+    and takes seconds the first time, but not again for other sizes, strengths or noise.
     """
     full = 255.0 if images_B3HW.dtype == torch.uint8 else 1.0
-    power = torch.tensor(strength, device=images_B3HW.device)  # a number would be compiled anew for every strength
-    result: Tensor = (_compiled() if compiled else _pass)(images_B3HW, grid_BKhw, power, most_log_gain, full)
+    numbers = torch.tensor([strength, noise], device=images_B3HW.device)  # as constants they would be compiled in
+    run = _compiled() if compiled else _pass
+    result: Tensor = run(images_B3HW, grid_BKhw, numbers, most_log_gain, full, noise > 0)
     return result
 
 
@@ -37,10 +44,16 @@ def _compiled() -> Any:
     return torch.compile(_pass, dynamic=True, fullgraph=True)
 
 
-def _pass(images_B3HW: Tensor, grid_BKhw: Tensor, strength: Tensor, most_log_gain: float, full: float) -> Tensor:
+def _pass(
+    images_B3HW: Tensor, grid_BKhw: Tensor, numbers: Tensor, most_log_gain: float, full: float, calm: bool
+) -> Tensor:
+    strength, noise = numbers
     image = images_B3HW.float() / full
     log_gain = _slice(guide_of(image)[:, 0], grid_BKhw).clamp(LEAST_LOG_GAIN, most_log_gain)
-    relit = apply_illumination(image, torch.exp(-log_gain * strength)[:, None])
+    light = torch.exp(-log_gain * strength)[:, None]
+    if calm:
+        image = calm_shadows(image, 1 / light, noise)
+    relit = apply_illumination(image, light)
     return (relit * full + (0.5 if full > 1 else 0)).to(images_B3HW.dtype)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from numba import float32, int32, njit, types
 
 from cliplit.networks.compiled import OPTIONS, compiled, in_strips, plain
+from cliplit.networks.denoise import CAUTION, FULL_GAIN
 from cliplit.networks.gain import COLOR_NOISE, KNEE
 from cliplit.networks.grid import LEAST_LOG_GAIN
 from cliplit.networks.passes import full_scale
@@ -43,11 +44,13 @@ def relight(
     most_log_gain: float,
     strength: float = 1.0,
     out: np.ndarray | None = None,
+    noise: float = 0.0,
 ) -> np.ndarray:
     """Relight sRGB-coded ``pixels`` (H x W x 3: uint8, uint16, or float32, whose values are held to 0..1).
 
     ``grid`` is KNOTS x h x w log-gains and ``most_log_gain`` their bound. The result goes into ``out``, a C-contiguous
-    array of the same shape and type that may be ``pixels``, or into a new one. Thread-safe.
+    array of the same shape and type, or into a new one. Where ``noise`` is above 0, shadows are calmed before they are
+    lifted, as by ``denoise.calm_shadows``; where it is 0, ``out`` may be ``pixels``. Thread-safe.
     """
     width = pixels.shape[1]
     knots, _, cells = grid.shape
@@ -57,7 +60,7 @@ def relight(
     )
     place = np.clip((np.arange(width) + 0.5) * cells / width - 0.5, 0, cells - 1)
     left = place.astype(np.int32)
-    settings = np.array([full_scale(pixels.dtype), strength, LEAST_LOG_GAIN, most_log_gain, COLOR_NOISE], np.float32)
+    settings = _settings(pixels.dtype, strength, LEAST_LOG_GAIN, most_log_gain, noise)
     table = np.ascontiguousarray(grid, np.float32)
     return _over_rows(run, pixels, out, table, left * np.int32(knots), (place - left).astype(np.float32), settings)
 
@@ -68,7 +71,7 @@ def relight_by_map(
     """Relight sRGB-coded ``pixels``, as for ``relight``, by an illumination map of H x W, above 0. Thread-safe."""
     kind = pixels.dtype.name
     run = compiled(_relight_by_map, _PHOTO[kind], _PHOTO["float32"], float32[::1], _OUT[kind], *_ROWS)
-    settings = np.array([full_scale(pixels.dtype), strength, -_MOST, _MOST, COLOR_NOISE], np.float32)
+    settings = _settings(pixels.dtype, strength, -float(_MOST), float(_MOST))
     return _over_rows(run, pixels, out, np.ascontiguousarray(illumination, np.float32), settings)
 
 
@@ -81,17 +84,27 @@ def _over_rows(run: Callable[..., None], pixels: np.ndarray, out: np.ndarray | N
     return result
 
 
+def _settings(dtype: np.dtype, strength: float, least: float, most: float, noise: float = 0.0) -> np.ndarray:
+    """The numbers that compiled code needs, in this order."""
+    uncertain = (CAUTION * noise) ** 2
+    return np.array([full_scale(dtype), strength, least, most, COLOR_NOISE, uncertain, FULL_GAIN], np.float32)
+
+
 def _relight(pixels, grid, cell, part, settings, out, top, bottom):  # type: ignore[no-untyped-def]
     """Rows top..bottom of H x 3W ``pixels`` into ``out``."""
     knots, _, cells = grid.shape
     table = np.empty((cells + 1) * knots, np.float32)
     lanes = np.empty((5, _PIECE), np.float32)
+    sums = np.empty((5, _PIECE + 2), np.float32)
     for row in range(top, bottom):
         _row_table(grid, row, pixels.shape[0], table)
         for start in range(0, cell.size, _PIECE):
             count = min(_PIECE, cell.size - start)
             _load(pixels[row], start, count, settings[0], lanes)
             _slice(table, cell, part, start, count, knots, settings, lanes)
+            _exponential(count, settings[1], lanes[4])
+            if settings[5] > _ZERO:
+                _calm(pixels, row, start, count, settings, lanes, sums)
             _lift(count, settings, lanes)
             _store(out[row], start, count, settings[0], lanes)
 
@@ -106,6 +119,7 @@ def _relight_by_map(pixels, illumination, settings, out, top, bottom):  # type: 
             _load(pixels[row], start, count, settings[0], lanes)
             for i in range(count):
                 lanes[4, i] = -np.log(illumination[row, start + i])
+            _exponential(count, settings[1], lanes[4])
             _lift(count, settings, lanes)
             _store(out[row], start, count, settings[0], lanes)
 
@@ -126,15 +140,20 @@ def _row_table(grid, row, height, table):  # type: ignore[no-untyped-def]
 
 
 @njit(**OPTIONS)
+def _unit(value, scale):  # type: ignore[no-untyped-def]
+    """A channel in 0..1; what is not a number becomes 0."""
+    share = np.float32(value) * scale
+    return min(share if share > _ZERO else _ZERO, _ONE)
+
+
+@njit(**OPTIONS)
 def _load(row, start, count, full, lanes):  # type: ignore[no-untyped-def]
-    """Channels in 0..1 and the brightest of each pixel; what is not a number becomes 0."""
+    """Channels and the brightest of each pixel."""
     red, green, blue, brightest = lanes[0], lanes[1], lanes[2], lanes[3]
     scale = _ONE / full
     for i in range(count):
         at = 3 * (start + i)
-        r, g, b = np.float32(row[at]) * scale, np.float32(row[at + 1]) * scale, np.float32(row[at + 2]) * scale
-        r, g, b = r if r > _ZERO else _ZERO, g if g > _ZERO else _ZERO, b if b > _ZERO else _ZERO
-        r, g, b = min(r, _ONE), min(g, _ONE), min(b, _ONE)
+        r, g, b = _unit(row[at], scale), _unit(row[at + 1], scale), _unit(row[at + 2], scale)
         red[i], green[i], blue[i], brightest[i] = r, g, b, max(r, max(g, b))
 
 
@@ -156,24 +175,55 @@ def _slice(table, cell, part, start, count, knots, settings, lanes):  # type: ig
 
 
 @njit(**OPTIONS)
-def _lift(count, settings, lanes):  # type: ignore[no-untyped-def]
-    """gain.apply_illumination of a piece, in place, but for the last clamp.
-
-    The exponential to six digits, by the series for a 64th, squared six times: it vectorises, math.exp does not.
-    """
-    red, green, blue, brightest, log_gain = lanes[0], lanes[1], lanes[2], lanes[3], lanes[4]
-    strength, noise = settings[1], settings[4]
+def _exponential(count, strength, gain):  # type: ignore[no-untyped-def]
+    """Log-gains to gains, to six digits, by the series for a 64th, squared six times: math.exp is no vector code."""
     for i in range(count):
-        small = min(max(log_gain[i] * strength, -_MOST), _MOST) * np.float32(1 / 64)
+        small = min(max(gain[i] * strength, -_MOST), _MOST) * np.float32(1 / 64)
         series = np.float32(1 / 6) + small * (np.float32(1 / 24) + small * np.float32(1 / 120))
-        gain = _ONE + small * (_ONE + small * (_HALF + small * series))
-        gain *= gain
-        gain *= gain
-        gain *= gain
-        gain *= gain
-        gain *= gain
-        gain *= gain
-        most = brightest[i]
+        power = _ONE + small * (_ONE + small * (_HALF + small * series))
+        for _ in range(6):
+            power *= power
+        gain[i] = power
+
+
+@njit(**OPTIONS)
+def _calm(pixels, row, start, count, settings, lanes, sums):  # type: ignore[no-untyped-def]
+    """denoise.calm_shadows of a piece, in place; ``sums`` are of three rows, with one column more on either side."""
+    height, width = pixels.shape[0], pixels.shape[1] // 3
+    first, last = max(start - 1, 0), min(start + count + 1, width)
+    scale, at_first = _ONE / settings[0], first - start + 1
+    sums[:, :] = _ZERO
+    for near in range(row - 1, row + 2):
+        line = pixels[min(max(near, 0), height - 1)]
+        for i in range(last - first):
+            at, to = 3 * (first + i), at_first + i
+            r, g, b = _unit(line[at], scale), _unit(line[at + 1], scale), _unit(line[at + 2], scale)
+            luma = _RED * r + _GREEN * g + _BLUE * b
+            for lane, value in enumerate((r, g, b, luma, luma * luma)):
+                sums[lane, to] += value
+    if start == 0:
+        sums[:, 0] = sums[:, 1]
+    if start + count == width:
+        sums[:, count + 1] = sums[:, count]
+    uncertain, most_lift, ninth = settings[5], _ONE / (_ONE - _ONE / settings[6]), np.float32(1 / 9)
+    for i in range(count):
+        mean = (sums[3, i] + sums[3, i + 1] + sums[3, i + 2]) * ninth
+        variance = max((sums[4, i] + sums[4, i + 1] + sums[4, i + 2]) * ninth - mean * mean, _ZERO)
+        lift = min(max((_ONE - _ONE / lanes[4, i]) * most_lift, _ZERO), _ONE)
+        weight = uncertain / (variance + uncertain) * lift
+        for channel in range(3):
+            around = (sums[channel, i] + sums[channel, i + 1] + sums[channel, i + 2]) * ninth
+            lanes[channel, i] += (around - lanes[channel, i]) * weight
+        lanes[3, i] = max(lanes[0, i], max(lanes[1, i], lanes[2, i]))
+
+
+@njit(**OPTIONS)
+def _lift(count, settings, lanes):  # type: ignore[no-untyped-def]
+    """gain.apply_illumination of a piece, in place, but for the last clamp."""
+    red, green, blue, brightest, gains = lanes[0], lanes[1], lanes[2], lanes[3], lanes[4]
+    noise = settings[4]
+    for i in range(count):
+        most, gain = brightest[i], gains[i]
         lifted, squared = most * gain, most * most
         lifted *= lifted
         knee = max(_ONE + lifted * lifted - squared * squared, _TINY)

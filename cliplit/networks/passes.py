@@ -28,16 +28,20 @@ def predict_grid(network: GridNetwork, pixels: np.ndarray, device: torch.device)
 
 
 def relight(
-    pixels: np.ndarray, grid: np.ndarray, most_log_gain: float, strength: float, device: torch.device
+    pixels: np.ndarray, grid: np.ndarray, most_log_gain: float, strength: float, device: torch.device, noise: float = 0
 ) -> np.ndarray:
-    """H x W x 3 ``pixels`` relit by a grid of log-gains; a new array of the same shape and type."""
+    """H x W x 3 ``pixels`` relit by a grid of log-gains; a new array of the same shape and type.
+
+    Where ``noise`` is above 0 (see denoise.noise_level), shadows are calmed before they are lifted.
+    """
     if device.type == "cpu":
         from cliplit.networks import kernel
 
-        return kernel.relight(pixels, grid, most_log_gain, strength)
+        return kernel.relight(pixels, grid, most_log_gain, strength, noise=noise)
     with torch.inference_mode():
         grids = torch.from_numpy(np.ascontiguousarray(grid, np.float32)).to(device)[None]
-        return to_pixels(relight_tensor(to_image(pixels, device), grids, most_log_gain, strength), pixels.dtype)
+        relit = relight_tensor(to_image(pixels, device), grids, most_log_gain, strength, noise)
+        return to_pixels(relit, pixels.dtype)
 
 
 def relight_images(network: GridNetwork, images_B3HW: Tensor, strength: float, compiled: bool = False) -> Tensor:
@@ -45,7 +49,7 @@ def relight_images(network: GridNetwork, images_B3HW: Tensor, strength: float, c
     full = 255 if images_B3HW.dtype == torch.uint8 else 1
     with torch.no_grad():  # not inference_mode: what comes back may be used in training
         grids = network.predict(images_B3HW.float() / full)
-        return relight_tensor(images_B3HW, grids, network.most_log_gain, strength, compiled)
+        return relight_tensor(images_B3HW, grids, network.most_log_gain, strength, compiled=compiled)
 
 
 def relight_by_map(pixels: np.ndarray, light_11HW: Tensor, strength: float) -> np.ndarray:

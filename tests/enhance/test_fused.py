@@ -7,6 +7,7 @@ import torch
 
 from cliplit.enhancer import Enhancer
 from cliplit.networks import enhance, passes
+from cliplit.networks.denoise import calm_shadows
 from cliplit.networks.fused import relight_tensor
 from cliplit.networks.gain import apply_illumination, guide_of
 from cliplit.networks.grid import CELLS, KNOTS, illumination
@@ -40,6 +41,13 @@ def assert_right(relit: torch.Tensor, images: torch.Tensor, grids: torch.Tensor,
 def test_it_is_the_path_of_training(grids, kind, size, strength):
     images = photos(kind, *size)
     assert_right(relight_tensor(images, grids, MOST, strength), images, grids, strength)
+
+
+def test_shadows_are_calmed_before_they_are_lifted(grids):
+    images = photos(torch.float32, 61, 47)
+    light = illumination(guide_of(images), grids, MOST)
+    wanted = apply_illumination(calm_shadows(images, light.pow(-1.3), 0.02), light, 1.3)
+    torch.testing.assert_close(relight_tensor(images, grids, MOST, 1.3, noise=0.02), wanted, atol=1e-5, rtol=0)
 
 
 @pytest.mark.slow

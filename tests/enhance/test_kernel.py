@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from cliplit.networks import compiled, kernel
+from cliplit.networks.denoise import calm_shadows
 from cliplit.networks.gain import apply_illumination, guide_of
 from cliplit.networks.grid import CELLS, KNOTS, THUMBNAIL, illumination
 from cliplit.networks.thumbnail import thumbnail
@@ -78,6 +79,19 @@ def test_a_map_is_applied_as_torch_does(grid, kind):
     assert error <= TOLERANCE[kind]
 
 
+@pytest.mark.parametrize("kind", FULL)
+@pytest.mark.parametrize("size", [(1, 1), (1, 513), (300, 2), (33, 1024), (40, 700)])
+def test_shadows_are_calmed_as_by_torch(grid, kind, size):
+    pixels = photo(*size, kind, real=True)
+    light = light_of(pixels, grid)
+    calm = calm_shadows(image_of(pixels), light.pow(-1.3), 0.02)
+    wanted = apply_illumination(calm, light, 1.3)[0].permute(1, 2, 0).numpy()
+    result = kernel.relight(pixels, grid, MOST, 1.3, noise=0.02)
+    assert np.abs(result / np.float64(FULL[kind]) - wanted).max() <= TOLERANCE[kind]
+    if min(size) > 2:
+        assert np.abs(wanted - expected(pixels, grid, 1.3)).max() > 0.02
+
+
 def test_all_levels_and_gains_are_within_one_level(grid):
     """Every grey, and every pair of a level in one channel with another in the other two, under 16 x 16 cells."""
     low, high = np.mgrid[0:256, 0:256].astype(np.uint8)
@@ -114,7 +128,8 @@ def test_what_is_no_number_stays_in_its_pixel(grid):
     pixels[3, 5] = np.nan
     pixels[8, 9] = (np.inf, -np.inf, 1e30)
     result = kernel.relight(pixels, grid, MOST)
-    assert np.isfinite(result).all() and result.min() >= 0 and result.max() <= 1
+    for relit in (result, kernel.relight(pixels, grid, MOST, noise=0.02)):
+        assert np.isfinite(relit).all() and relit.min() >= 0 and relit.max() <= 1
     wanted[3, 5], wanted[8, 9] = result[3, 5], result[8, 9]
     assert np.array_equal(result, wanted)
     assert thumbnail(pixels).isfinite().all()
