@@ -18,7 +18,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     The file is flushed to disk before the rename, so that after a crash ``path`` holds the old bytes or the new ones.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem[:80]}-", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from cliplit.photos.exif import portable_exif, upright_exif
-from cliplit.photos.photo import Photo, Source
-from cliplit.photos.tiff import exif_of_tiff
+from cliplit.photos.photo import HEAD, Photo, Source, kind_of
+from cliplit.photos.tiff import exif_of_tiff, is_cut
 
 _SRGB_CURVE = (2.4, 12.92)
 
@@ -22,6 +22,8 @@ def read(source: Source) -> Photo:
         import rawpy
     except ImportError:
         raise source.refused('camera RAW files need an extra library; run: pip install "cliplit[raw]"') from None
+    if _is_tiff(source) and is_cut(source):
+        raise source.refused("damaged or truncated (its end is missing); copy it again from its source")
     source.file.seek(0)
     with rawpy.RawPy() as raw:
         raw.open_buffer(source.file)
@@ -38,6 +40,11 @@ def read(source: Source) -> Photo:
     if pixels.ndim != 3 or pixels.shape[2] != 3:
         raise source.refused("a RAW file without colours; export it as a 16-bit TIFF first")
     return Photo(np.ascontiguousarray(pixels), "RAW", exif=exif)
+
+
+def _is_tiff(source: Source) -> bool:
+    source.file.seek(0)
+    return kind_of(source.file.read(HEAD)) == "TIFF"
 
 
 def _exif(source: Source, raw: Any) -> bytes | None:

@@ -48,6 +48,20 @@ def is_raw(source: Source) -> bool:
         return _DNG_VERSION in first.tags or any(int(page.photometric) in _RAW_PHOTOMETRIC for page in pages)
 
 
+def is_cut(source: Source) -> bool:
+    """Whether pixels of a TIFF lie beyond the end of the file; LibRaw takes them for black."""
+    import tifffile
+
+    size = source.file.seek(0, io.SEEK_END)
+    source.file.seek(0)
+    with _quiet(), tifffile.TiffFile(source.file) as tiff:
+        first: Any = tiff.pages[0]
+        parts = [(page.dataoffsets, page.databytecounts) for page in (first, *(first.pages or []))]
+    return any(
+        start + length > size for starts, lengths in parts for start, length in zip(starts, lengths, strict=False)
+    )
+
+
 def read(source: Source) -> Photo:
     """The photo in a TIFF: uint8, uint16 (also for 9 to 32 bits of whole numbers) or linear float32."""
     import tifffile
