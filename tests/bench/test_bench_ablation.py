@@ -12,6 +12,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from cliplit.bench import ablation, ablation_table
+from cliplit.bench.variants import variants
 from cliplit.cli import cliplit
 from cliplit.config import load_params
 from cliplit.errors import UserError
@@ -80,15 +81,15 @@ def test_every_round_becomes_a_row_and_what_is_there_is_not_trained_again(curate
 
 def test_other_parameters_are_other_models(curated, tmp_path):
     base = load_params(curated / "params.yaml")
-    one = ablation.variants(base, 1.0)[0]
-    other = ablation.variants(replace(base, guidance=replace(base.guidance, harm_weight=1.0)), 1.0)[0]
+    one = variants(base, 1.0)[0]
+    other = variants(replace(base, guidance=replace(base.guidance, harm_weight=1.0)), 1.0)[0]
     settings = [ablation._settings(variant, curated) for variant in (one, other, replace(one, name="again"))]
     assert settings[0] != settings[1] and settings[0] == settings[2]
 
 
 def test_variants_change_one_thing_and_share_out_the_weight(curated):
     base = load_params(curated / "params.yaml")
-    found = {each.name: each.params for each in ablation.variants(base, 0.5)}
+    found = {each.name: each.params for each in variants(base, 0.5)}
     assert len(found) == 13
     whole = base.guidance.prompt_weight + base.guidance.bad_light_weight + base.guidance.region_weight
     for name, params in found.items():
