@@ -15,10 +15,9 @@ For every new shell:
 """
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-def completion(shell: str) -> None:
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
     """Print the script with which SHELL completes cliplit's commands, options and files."""
-    from cliplit.cli import cliplit
-
     kind = get_completion_class(shell)
     assert kind is not None
-    click.echo(kind(cliplit, {}, "cliplit", "_CLIPLIT_COMPLETE").source())
+    click.echo(kind(ctx.find_root().command, {}, "cliplit", "_CLIPLIT_COMPLETE").source())

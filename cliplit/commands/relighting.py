@@ -107,12 +107,14 @@ class _Worker:
             photo = _read(job.source, self.settings.max_pixels)
             with self.turn:
                 relit = self.enhancer.enhance_photo(photo, self.settings.strength)
+            preview = _side_by_side(photo, relit) if self.settings.preview else None
+            del photo  # its memory is wanted for encoding
             with self.pens:
                 if self.stopped.is_set():
                     return Result(job, FAILED, "stopped before it was written")
                 _write(relit, job.target, self.settings)
-                if self.settings.preview:
-                    save_png(preview_of(job.target), _side_by_side(photo, relit))
+                if preview is not None:
+                    save_png(preview_of(job.target), preview)
         except Exception as error:  # decoders and encoders raise almost any type, and other photos are still waiting
             return Result(job, FAILED, _why(error, job))
         height, width = relit.pixels.shape[:2]
