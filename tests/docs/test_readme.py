@@ -54,6 +54,7 @@ FOLLOWED = (  # in the order in which they are run
         runs="cliplit enhance photo.jpg -o again --weights artifacts/model/model.safetensors",
         makes="again/photo.jpg",
     ),
+    Shown("cliplit photos ingest", "took in no new photo", makes="data/inbox/unsorted"),
     Shown("cliplit models rollback", "there is no previous champion to go back to", code=2),
     Shown(
         "cliplit photos import --backlit my/backlit --well-lit my/well_lit",
