@@ -218,4 +218,6 @@ def health(follower: Follower) -> dict[str, Any]:
 def refusal(error: Refused) -> JSONResponse:
     """One sentence as JSON; a client that was turned away because of others learns when to come again."""
     headers = {"Retry-After": _AGAIN} if error.status == 503 else {}
+    if error.status in (408, 413):
+        headers["Connection"] = "close"  # more of the body may come, and nobody wants it
     return JSONResponse({"error": error.sentence}, error.status, headers=headers)

@@ -119,8 +119,10 @@ class Follower:
 def _load(path: Path, label: str, version: int | None, device: str, md5: str | None = None) -> Served:
     """The weights in ``path``, loaded and tried out; raises UserError when they do not relight."""
     served = Served(label, version, md5 or "", Enhancer.load(path, device))
-    ramp = np.linspace(0.02, 0.98, 96, dtype=np.float32)
-    relit = served.enhancer.enhance(np.stack([np.outer(ramp, ramp)] * 3, axis=-1), 1.0)
+    ramp = np.linspace(0.02, 0.98, 640, dtype=np.float32)
+    trial = np.stack([np.outer(ramp, ramp)] * 3, axis=-1)
+    served.enhancer.enhance((trial * 255).astype(np.uint8), 1.0)  # compiles what photos take, before one has to wait
+    relit = served.enhancer.enhance(trial, 1.0)
     if not np.isfinite(relit).all() or relit.max() - relit.min() < 0.1:
         raise UserError(f"{path}: this model turns a photo into nothing; promote another one")
     return served if md5 else Served(label, version, path_md5(path), served.enhancer)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 
 _ENVELOPE = 64 * 1024  # bytes that a form may hold around its photo
+_LINGER = 2  # times as much as is allowed is read, and thrown away, before the line is cut
 _EMPTY = "the request holds no photo; send the file as its body, or as the file of a form"
 
 
@@ -26,18 +27,24 @@ async def receive(request: Request, limits: Limits) -> bytes:
     form = _Form(options.get(b"boundary", b""), limits) if kind == b"multipart/form-data" else None
     allowed = limits.max_bytes + (_ENVELOPE if form else 0)
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > allowed:
-        raise too_large(limits)
     body = bytearray()
     received = 0
+    refused = too_large(limits) if declared.isdigit() and int(declared) > allowed else None
     async for chunk in request.stream():
         received += len(chunk)
         if received > allowed:
-            raise too_large(limits)
+            refused = refused or too_large(limits)
+            body.clear()
+        if received > _LINGER * allowed:
+            break
+        if refused:
+            continue  # a sender that is cut off at once does not read why
         if form:
             form.feed(chunk)
         else:
             body += chunk
+    if refused:
+        raise refused
     photo = form.photo if form else body
     if not photo:
         raise Refused(400, "no_photo", _EMPTY)
