@@ -128,7 +128,7 @@ def _described(image: Image.Image, icc: bytes | None) -> Image.Image:
             return _transform(image, ImageCms.ImageCmsProfile(io.BytesIO(icc)))
         except (ImageCms.PyCMSError, OSError, ValueError):
             pass  # a damaged profile is no reason to refuse the photo
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _transform(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:

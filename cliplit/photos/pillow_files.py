@@ -17,6 +17,8 @@ from cliplit.photos.colour import rgb_profile, with_alpha
 from cliplit.photos.exif import ORIENTATION, TIFF_XMP, portable_exif, upright_exif, upright_xmp
 from cliplit.photos.photo import Photo, Source
 
+_BAND = 256  # rows
+
 # No optimize and no progressive: with them libjpeg needs one buffer for the whole file, and Pillow's guess of its
 # size (ImageFile.MAXBLOCK) is too small for a noisy photo at 4:4:4 ("Suspension not allowed here").
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
@@ -57,8 +59,18 @@ def read(source: Source, kind: str) -> Photo:
     if orientation in _UPRIGHT:
         upright = upright.transpose(_UPRIGHT[orientation])
     alpha = np.array(upright.getchannel("A")) if upright.mode == "RGBA" else None
-    pixels = np.array(upright.convert("RGB") if upright.mode == "RGBA" else upright, dtype=np.uint8)
+    pixels = _array(upright.convert("RGB") if upright.mode == "RGBA" else upright)
     return replace(described, pixels=pixels, alpha=alpha)
+
+
+def _array(image: Image.Image) -> NDArray[np.uint8]:
+    """H x W x 3 of an RGB image, band by band: NumPy's own way through Pillow holds it four times at once."""
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, _BAND):
+        bottom = min(height, top + _BAND)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, width, bottom)))
+    return pixels
 
 
 @contextmanager
