@@ -1,4 +1,4 @@
-"""The command line: ``cliplit photos | stage | enhance | models | bench``."""
+"""The command line: ``cliplit photos | stage | enhance | video | models | bench``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ _COMMANDS = {
     "photos": "Import your photos, or render demo photos.",
     "stage": "Run one stage of dvc.yaml (DVC calls this).",
     "enhance": "Relight photos.",
+    "video": "Relight a film, or a pipe of raw frames.",
     "models": "List, register, promote and roll back models; train the lighting prior.",
     "serve": "Relight photos over HTTP, with a page to drop one on.",
     "bench": "Measure models beside baselines, upper bounds and peers, and how fast they are.",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from cliplit.commands.video import bench_video
 from cliplit.errors import UserError
 
 
@@ -28,6 +29,9 @@ class NamedPath(click.ParamType):
 @click.group()
 def bench() -> None:
     """Measure models beside baselines, upper bounds and peers."""
+
+
+bench.add_command(bench_video)
 
 
 @bench.command()
