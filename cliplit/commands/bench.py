@@ -122,6 +122,24 @@ def speed(quick: bool, large: bool, as_json: bool) -> None:
     click.echo(speed_table.as_json(figures) if as_json else speed_table.markdown(figures))
 
 
+@bench.command()
+@click.option("--requests", type=click.IntRange(min=20), default=2000, show_default=True, help="Photos to send.")
+@click.option("--clients", type=click.IntRange(min=1), default=2, show_default=True, help="Senders at once.")
+@click.option("--url", help="A running `cliplit serve`; else one is started on the model that comes with cliplit.")
+@click.option("--megapixels", type=click.FloatRange(0.01, 100), default=1.0, show_default=True, help="Of each photo.")
+def load(requests: int, clients: int, url: str | None, megapixels: float) -> None:
+    """Requests a second, p50, p99 and the memory of `cliplit serve`, as one JSON object."""
+    import json
+    from contextlib import nullcontext
+
+    from cliplit.bench import load as runner
+
+    size = (round((megapixels * 4e6 / 3) ** 0.5), round((megapixels * 3e6 / 4) ** 0.5))
+    with nullcontext(url) if url else runner.server() as address:
+        figures = runner.measure(address, requests, clients, size)
+    click.echo(json.dumps(figures, indent=2))
+
+
 def _champion() -> tuple[tuple[str, Path], ...]:
     """The champion of the current folder, else the model that comes with cliplit, each under that name."""
     from cliplit.enhancer import CHAMPION, SHIPPED, weights_file
