@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 #: How far a tone curve may be from sRGB's, both coded in sRGB's: Adobe RGB's gamma 2.2 is 0.03 away, gamma 1.8 0.08.
 NEAR = 0.05
+_ROUNDING = 1e-3  # where the two parts of a curve meet, the rounded numbers of profiles may step back a little
 _CODES = np.linspace(0.0, 1.0, 65536)
 #: Rec. 709's primaries as columns of XYZ, adapted to D50, as ICC profiles state them (sum: the D50 white).
 REC709 = np.array([[0.4360, 0.3851, 0.1431], [0.2225, 0.7169, 0.0606], [0.0139, 0.0971, 0.7141]])
@@ -98,7 +99,7 @@ def read_profile(icc: bytes) -> RgbProfile | None:
     except (struct.error, KeyError, ValueError, IndexError, OverflowError):
         return None
     usable = abs(np.linalg.det(primaries)) > 1e-4 and all(_rises(curve) for curve in curves)
-    return RgbProfile(tuple(curves), primaries) if usable else None
+    return RgbProfile(tuple(np.maximum.accumulate(curve) for curve in curves), primaries) if usable else None
 
 
 @lru_cache(maxsize=16)
@@ -120,7 +121,7 @@ def _look_up(tables: NDArray[np.uint16], pixels: NDArray[Any]) -> NDArray[np.uin
 
 
 def _rises(curve: NDArray[np.float64]) -> bool:
-    return bool(np.isfinite(curve).all() and (np.diff(curve) >= 0).all() and curve[-1] - curve[0] > 0.5)
+    return bool(np.isfinite(curve).all() and (np.diff(curve) >= -_ROUNDING).all() and curve[-1] - curve[0] > 0.5)
 
 
 def _curve(data: bytes) -> NDArray[np.float64]:
