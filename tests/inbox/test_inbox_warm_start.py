@@ -184,3 +184,22 @@ def test_a_phase_has_at_least_one_step(small: InboxProject) -> None:
     champion(small.path, dataset(small.path, range(12)))
     started(small)
     assert read_start(small.path).shortened(PhaseConfig(5, 0.1)) == PhaseConfig(1, 0.1)
+
+
+@pytest.mark.slow
+def test_mlflow_shows_the_choice_on_the_stage_and_on_the_pipeline_run(
+    small: InboxProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cliplit.lineage import mlflow_store
+
+    monkeypatch.delenv("CLIPLIT_TRACKING")
+    monkeypatch.setenv("CLIPLIT_PIPELINE_RUN", "run-1")
+    started(small)
+    client = mlflow_store.make_client(small.path)
+    runs = client.search_runs([mlflow_store.experiment_id(client, small.path)])
+    assert len(runs) == 2
+    for run in runs:
+        assert run.data.tags["cliplit.start"] == "scratch"
+        assert run.data.tags["cliplit.start_reason"] == "there is no champion to go on from"
+    (stage,) = [run for run in runs if run.data.tags.get("cliplit.stage") == "start"]
+    assert stage.data.metrics["changed"] == 1.0 and stage.data.params["warm_start_below"] == "0.2"
