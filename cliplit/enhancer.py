@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from cliplit.errors import UserError
 from cliplit.networks import load_network, passes
+from cliplit.networks.denoise import noise_level
 from cliplit.networks.grid import GridNetwork
 from cliplit.networks.tiles import TILE, illumination_bands
 from cliplit.networks.unet import UNet
@@ -38,9 +39,16 @@ class Enhancer:
     It holds no state between photos, so every photo stands for itself and threads may share one.
     """
 
-    def __init__(self, network: nn.Module, device: torch.device | str = "cpu", compiled: bool = False) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        device: torch.device | str = "cpu",
+        compiled: bool = False,
+        denoise: bool = True,
+    ) -> None:
         self.device = torch.device(device)
         self.compiled = compiled
+        self.denoise = denoise
         self.network = network.to(self.device).eval()
 
     @classmethod
@@ -51,13 +59,14 @@ class Enhancer:
         project: Path = Path(),
         network: str | None = None,
         compiled: bool = False,
+        denoise: bool = True,
     ) -> Enhancer:
         """The network in the file ``source``, or the one that ``project`` registered as "champion" or NAME@ALIAS.
 
         Where no champion reigns, it is the network that comes with cliplit. ``network`` ("grid", the fast one, or
         "unet", the paper's) asks for the one of that kind that comes with cliplit instead of the champion.
-        ``compiled`` is for many tensors on a GPU: torch.compile, some seconds at the first. Raises UserError with the
-        fix.
+        ``compiled`` is for many tensors on a GPU: torch.compile, some seconds at the first. ``denoise`` calms shadows
+        before they are lifted (see networks/denoise.py). Raises UserError with the fix.
         """
         path = weights_file(source, project, network)
         if not path.is_file():
@@ -66,7 +75,7 @@ class Enhancer:
         loaded, config = load_network(path, chosen)
         if network is not None and config.kind != network:
             raise UserError(f"{path}: this is a network of kind {config.kind}, not {network}; leave the kind out")
-        return cls(loaded, chosen, compiled)
+        return cls(loaded, chosen, compiled, denoise)
 
     @overload
     def __call__(self, photo: str | Path, strength: float = 1.0) -> RelitPhoto: ...
@@ -116,17 +125,19 @@ class Enhancer:
         with torch.inference_mode():
             if isinstance(self.network, UNet) and min(pixels.shape[:2]) >= LEAST and max(pixels.shape[:2]) > TILE:
                 return self._in_bands(self.network, pixels, strength)
-            return passes.relight_by_map(pixels, self.illumination(passes.to_image(pixels, self.device)), strength)
+            light = self.illumination(passes.to_image(pixels, self.device))
+            return passes.relight_by_map(pixels, light, strength, self._noise(pixels))
 
     def _in_bands(self, network: UNet, pixels: np.ndarray, strength: float) -> np.ndarray:
         """As ``enhance``, with memory for the result and for a band of the photo only."""
         result = np.empty_like(pixels)
+        noise = self._noise(pixels)
 
         def read(rows: slice, columns: slice) -> Tensor:
             return passes.to_image(pixels[rows, columns], self.device)
 
         for rows, light in illumination_bands(network, read, *pixels.shape[:2]):
-            result[rows] = passes.relight_by_map(pixels[rows], light, strength)
+            result[rows] = passes.relight_by_map(pixels[rows], light, strength, noise)
         return result
 
     def enhance_photo(self, photo: Photo, strength: float = 1.0) -> Photo:
@@ -150,7 +161,9 @@ class Enhancer:
         if self.device.type == "cpu" or not isinstance(self.network, GridNetwork) or strength == 0:
             return to_tensor([self.enhance(pixels, strength) for pixels in from_tensor(images)], images)
         _check_strength(strength)
-        relit = passes.relight_images(self.network, as_batch(images).to(self.device), strength, self.compiled)
+        relit = passes.relight_images(
+            self.network, as_batch(images).to(self.device), strength, self.compiled, self.denoise
+        )
         return relit.reshape(images.shape).to(images.device)
 
     def predict(self, pixels: np.ndarray) -> np.ndarray:
@@ -169,7 +182,8 @@ class Enhancer:
         _check(pixels, strength)
         if strength == 0:
             return pixels.copy()
-        return passes.relight(pixels, grid, self._grid_network().most_log_gain, strength, self.device)
+        most = self._grid_network().most_log_gain
+        return passes.relight(pixels, grid, most, strength, self.device, self._noise(pixels))
 
     def illumination(self, image_1CHW: Tensor) -> Tensor:
         """The illumination map (1 x 1 x H x W) of one image."""
@@ -178,6 +192,10 @@ class Enhancer:
             image_1CHW = F.pad(image_1CHW, (0, max(0, LEAST - width), 0, max(0, LEAST - height)), mode="replicate")
         result: Tensor = self.network(image_1CHW)
         return result[..., :height, :width]
+
+    def _noise(self, pixels: np.ndarray) -> float:
+        """What ``passes`` take for the noise of the shadows; 0 leaves it where it is."""
+        return noise_level(pixels) if self.denoise else 0.0
 
     def _grid_network(self) -> GridNetwork:
         if not isinstance(self.network, GridNetwork):

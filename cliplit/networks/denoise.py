@@ -39,16 +39,16 @@ def noise_level(pixels: np.ndarray) -> float:
     height, width = pixels.shape[:2]
     if min(height, width) < 3:
         return LEAST_NOISE
-    deviations = []
-    for top in _starts(height):
-        for left in _starts(width):
-            patch = torch.from_numpy(_unit(pixels[top : top + _PATCH, left : left + _PATCH]))
-            mean, variance = _moments(luma_of(patch.permute(2, 0, 1)[None]))
-            deviations.append((variance * 9 / 8).sqrt()[mean < _DARK])
-    found = torch.cat(deviations)
+    tall, wide = min(_PATCH, height), min(_PATCH, width)
+    patches = [pixels[top : top + tall, left : left + wide] for top in _starts(height) for left in _starts(width)]
+    full = {"uint8": 255.0, "uint16": 65535.0}.get(pixels.dtype.name, 1.0)
+    image = torch.from_numpy(np.stack(patches).astype(np.float32)).permute(0, 3, 1, 2) / full
+    mean, variance = _moments(luma_of(image))
+    found = variance[mean < _DARK]
     if not len(found):
         return LEAST_NOISE
-    return min(MOST_NOISE, max(LEAST_NOISE, float(found.quantile(0.2)) / _FIFTH))
+    deviation = float((found.quantile(0.2) * 9 / 8).sqrt()) / _FIFTH
+    return min(MOST_NOISE, max(LEAST_NOISE, deviation))
 
 
 def calm_shadows(image_BCHW: Tensor, gain_B1HW: Tensor, noise: float) -> Tensor:
@@ -74,12 +74,7 @@ def _moments(luma_B1HW: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _starts(length: int) -> list[int]:
-    """Where patches begin along a side: all of it where it is short, else spread over it."""
+    """Where patches begin along a side: side by side where it is short, else spread over it."""
     if length <= _PATCHES * _PATCH:
-        return list(range(0, length, _PATCH))
+        return [min(start, max(0, length - _PATCH)) for start in range(0, length, _PATCH)]
     return [round(i * (length - _PATCH) / (_PATCHES - 1)) for i in range(_PATCHES)]
-
-
-def _unit(patch: np.ndarray) -> np.ndarray:
-    full = {"uint8": 255.0, "uint16": 65535.0}.get(patch.dtype.name, 1.0)
-    return np.ascontiguousarray(patch, dtype=np.float32) / np.float32(full)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cliplit.networks.denoise import calm_shadows, noise_level
 from cliplit.networks.fused import relight_tensor
 from cliplit.networks.gain import apply_illumination
 from cliplit.networks.grid import GridNetwork
@@ -44,22 +45,44 @@ def relight(
         return to_pixels(relit, pixels.dtype)
 
 
-def relight_images(network: GridNetwork, images_B3HW: Tensor, strength: float, compiled: bool = False) -> Tensor:
-    """Images (uint8, or floating point in 0..1) on the network's device relit there; a tensor of the same type."""
+def relight_images(
+    network: GridNetwork, images_B3HW: Tensor, strength: float, compiled: bool = False, denoise: bool = False
+) -> Tensor:
+    """Images (uint8, or floating point in 0..1) on the network's device relit there; a tensor of the same type.
+
+    With ``denoise``, shadows are calmed before they are lifted, each image's by its own noise.
+    """
     full = 255 if images_B3HW.dtype == torch.uint8 else 1
     with torch.no_grad():  # not inference_mode: what comes back may be used in training
         grids = network.predict(images_B3HW.float() / full)
-        return relight_tensor(images_B3HW, grids, network.most_log_gain, strength, compiled=compiled)
+        most = network.most_log_gain
+        if not denoise:
+            return relight_tensor(images_B3HW, grids, most, strength, compiled=compiled)
+        relit = [
+            relight_tensor(image[None], grid[None], most, strength, noise_of(image), compiled)
+            for image, grid in zip(images_B3HW, grids, strict=True)
+        ]
+        return torch.cat(relit)
 
 
-def relight_by_map(pixels: np.ndarray, light_11HW: Tensor, strength: float) -> np.ndarray:
-    """H x W x 3 ``pixels`` relit by an illumination map, on the map's device; a new array of the same type."""
-    if light_11HW.device.type == "cpu":
+def noise_of(image_3HW: Tensor) -> float:
+    """denoise.noise_level of an image on any device."""
+    return noise_level(image_3HW.permute(1, 2, 0).cpu().numpy())
+
+
+def relight_by_map(pixels: np.ndarray, light_11HW: Tensor, strength: float, noise: float = 0) -> np.ndarray:
+    """H x W x 3 ``pixels`` relit by an illumination map, on the map's device; a new array of the same type.
+
+    Where ``noise`` is above 0 (see denoise.noise_level), shadows are calmed before they are lifted.
+    """
+    if light_11HW.device.type == "cpu" and not noise:
         from cliplit.networks import kernel
 
         return kernel.relight_by_map(pixels, light_11HW[0, 0].numpy(), strength)
     with torch.inference_mode():
         image = to_image(pixels, light_11HW.device)
+        if noise:
+            image = calm_shadows(image, light_11HW.pow(-strength), noise)
         return to_pixels(apply_illumination(image, light_11HW, strength), pixels.dtype)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from cliplit.enhancer import Enhancer
 from cliplit.networks import hdr
 from cliplit.photos.codecs import Photo
 
@@ -71,7 +72,8 @@ def test_the_curve_and_its_inverse_are_those_of_the_standard():
 
 def test_colours_outside_the_primaries_stay_as_they_are(enhancer, scene):
     scene[60, 60] = (-0.02, 0.05, 0.01)
-    result = enhancer.enhance_photo(linear(scene)).pixels
+    as_it_is = Enhancer(enhancer.network, denoise=False)  # a single odd pixel is what denoising takes for noise
+    result = as_it_is.enhance_photo(linear(scene)).pixels
     assert result[60, 60, 0] == pytest.approx(-0.02, abs=2e-3)
     assert result[60, 60, 1] > 0.05
 
