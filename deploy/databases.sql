@@ -1,0 +1,2 @@
+-- PostgreSQL makes MLflow's database itself (POSTGRES_DB).
+CREATE DATABASE dagster;
