@@ -14,6 +14,7 @@ from assets.stages import stage_assets
 from cliplit.lineage import graph
 from pipelines.inbox import inbox_sensor
 from pipelines.jobs import JOBS
+from pipelines.publish import publish, publish_after_training
 from pipelines.rollback import rollback_job
 from pipelines.schedules import weekly
 
@@ -30,8 +31,8 @@ def build() -> dg.Definitions:
             *model_assets(project),
         ],
         asset_checks=[*drift_checks(project), *stage_checks(project, found), *gate_checks(project)],
-        jobs=[*JOBS, rollback_job(project)],
-        sensors=[inbox_sensor(project)],
+        jobs=[*JOBS, rollback_job(project), publish],
+        sensors=[inbox_sensor(project), publish_after_training],
         schedules=[weekly(project)],
         # Stages run in processes of their own anyway, one at a time.
         executor=dg.in_process_executor,
