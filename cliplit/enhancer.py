@@ -137,7 +137,10 @@ class Enhancer:
             return passes.to_image(pixels[rows, columns], self.device)
 
         for rows, light in illumination_bands(network, read, *pixels.shape[:2]):
-            result[rows] = passes.relight_by_map(pixels[rows], light, strength, noise)
+            top, bottom = max(0, rows.start - 1), min(len(pixels), rows.stop + 1)  # calming looks one pixel around
+            around = F.pad(light, (0, 0, rows.start - top, bottom - rows.stop), mode="replicate")
+            relit = passes.relight_by_map(pixels[top:bottom], around, strength, noise)
+            result[rows] = relit[rows.start - top : rows.stop - top]
         return result
 
     def enhance_photo(self, photo: Photo, strength: float = 1.0) -> Photo:

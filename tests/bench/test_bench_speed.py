@@ -48,10 +48,10 @@ def test_a_step_at_a_tile_s_border_is_a_seam_and_one_elsewhere_is_none() -> None
     found = []
     for column in (border, border + 40):
         stepped = whole.copy()
-        stepped[:, column:] = np.clip(stepped[:, column:] * 1.03, 0, 255)
+        stepped[:, column:] = np.clip(stepped[:, column:] * 1.05, 0, 255)
         found.append(speed.seam(before, stepped, whole))
-    assert found[0] > 1.5 and found[1] == pytest.approx(1, abs=0.05)
-    assert speed.seam(before, whole, whole) == pytest.approx(1)
+    assert found[0] > 1 and found[1] < 0.5
+    assert speed.seam(before, whole, whole) == 0
 
 
 def test_the_two_networks_on_arrays(enhancer_pair: tuple[Enhancer, Enhancer]) -> None:
