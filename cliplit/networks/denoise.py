@@ -51,7 +51,13 @@ def noise_level(pixels: np.ndarray) -> float:
     return min(MOST_NOISE, max(LEAST_NOISE, deviation))
 
 
-def calm_shadows(image_BCHW: Tensor, gain_B1HW: Tensor, noise: float) -> Tensor:
+def noise_levels(image_BCHW: Tensor) -> Tensor:
+    """``noise_level`` of each image, B x 1 x 1 x 1, on the images' device."""
+    found = [noise_level(image.permute(1, 2, 0).cpu().numpy()) for image in image_BCHW]
+    return torch.tensor(found, device=image_BCHW.device).view(-1, 1, 1, 1)
+
+
+def calm_shadows(image_BCHW: Tensor, gain_B1HW: Tensor, noise: float | Tensor) -> Tensor:
     """``image`` (sRGB-coded, 0..1) as it should be before ``gain`` is applied, given the noise of its shadows.
 
     With m and v the mean and variance of the luma over 3 x 3 pixels, a pixel moves towards the mean colour there by

@@ -15,6 +15,7 @@ from cliplit.guidance.losses import halo_loss, harm_loss, identity_loss, smoothn
 from cliplit.guidance.targets import load_target
 from cliplit.guidance.vlm import resolve_models
 from cliplit.networks import apply_illumination, enhance
+from cliplit.networks.denoise import calm_shadows, noise_levels
 from cliplit.training.plateaus import Plateaus
 
 
@@ -45,7 +46,8 @@ class Objective:
         the drawn ``plateaus``; the weights are the keys of the same names in params.yaml.
         """
         light = network(backlit)
-        after = apply_illumination(backlit, light)
+        calm = calm_shadows(backlit, 1 / light.detach(), noise_levels(backlit))  # as the enhancer does in use
+        after = apply_illumination(calm, light)
         terms = self._wanted(after)
         terms["identity"] = self._identity(backlit, after)
         terms["smoothness"] = smoothness_loss(light, backlit)
