@@ -136,6 +136,13 @@ def test_the_image_holds_what_its_build_names() -> None:
         assert f"\n{extra} = [" in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
+def test_the_driver_of_postgresql_is_named_and_installed() -> None:
+    """SQLAlchemy takes another one where none is named."""
+    text = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
+    assert re.findall(r"postgresql(.*?)://", text) == ["+psycopg2"] * 2
+    assert '"psycopg2-binary==' in (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+
+
 def test_the_stores_configuration_is_json() -> None:
     content = json.loads(expand(COMPOSE["configs"]["s3"]["content"], example()))
     assert content["identities"][0]["credentials"] == [{"accessKey": "cliplit", "secretKey": "change-me-too"}]
@@ -159,7 +166,7 @@ class Commands:
 
     def here(self, text: str) -> str:
         """``text`` about this machine instead of the containers."""
-        text = re.sub(r"postgresql://\S+/(\w+)$", rf"sqlite:///{self.folder}/\1.db", expand(text, self.values))
+        text = re.sub(r"postgresql\+psycopg2://\S+/(\w+)$", rf"sqlite:///{self.folder}/\1.db", expand(text, self.values))
         for port, mine in self.ports.items():
             text = re.sub(rf"(mlflow|127\.0\.0\.1):{port}\b", rf"127.0.0.1:{mine}", text)
             text = text.replace(f"--port={port}", f"--port={mine}")
@@ -249,9 +256,10 @@ def test_store_mlflow_and_serve_work_together(commands, tmp_path) -> None:
     with commands.started("mlflow", ROOT) as mlflow:
         wait_for(lambda: commands.healthy("mlflow"), mlflow)
         address = f"http://127.0.0.1:{commands.ports[5000]}"
+        models = f"{address}/api/2.0/mlflow/registered-models/search"
         named = {"host": f"mlflow:{commands.ports[5000]}"}
-        assert httpx.get(f"{address}/version", headers=named, timeout=30).status_code == 200
-        assert httpx.get(f"{address}/version", headers={"host": "evil.example"}, timeout=30).status_code == 403
+        assert httpx.get(models, headers=named, timeout=30).status_code == 200
+        assert httpx.get(models, headers={"host": "evil.example"}, timeout=30).status_code == 403
         served = tmp_path / "served"
         served.mkdir()
         with commands.started("serve", served) as serve:
