@@ -70,6 +70,18 @@ ELSEWHERE = {  # command: the test that runs it
     "cliplit models export --format lut --photo photo.jpg -o photo.cube": (
         "tests/export/test_export_lut.py::test_ffmpeg_reads_the_file_as_we_mean_it"
     ),
+    "cliplit serve --port 8000": (
+        "tests/serve/test_serve_process.py::test_the_example_of_the_documentation_and_what_is_kept_of_a_photo"
+    ),
+    "cliplit bench load": "tests/serve/test_serve_load.py::test_a_small_run_gives_all_figures_and_shows_no_leak",
+    "dvc remote add -d team s3://bucket/cliplit": (
+        "tests/remote/test_s3.py::test_publish_to_s3_and_restore_in_a_fresh_clone"
+    ),
+    "dvc remote modify team endpointurl https://s3.example.com": (
+        "tests/remote/test_s3.py::test_publish_to_s3_and_restore_in_a_fresh_clone"
+    ),
+    "dvc pull": "tests/remote/test_publish.py::test_a_fresh_clone_has_photos_model_and_champion",
+    "python -m pipelines.train publish": "tests/remote/test_publish.py::test_the_command_publishes_too",
     "make test": "tests/docs/test_readme.py::test_make_test_is_pytest",
     "make lint": "tests/docs/test_lint.py::test_lint_is_green",
     "cliplit bench speed --quick": "tests/bench/test_bench_speed.py::test_one_command_measures_everything",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -130,6 +132,18 @@ def test_the_job_publishes_and_tells_what_it_did(shared, tmp_path) -> None:
         failed = publish.execute_in_process(instance=instance, raise_on_error=False)
     (failure,) = [event.step_failure_data for event in failed.all_events if event.is_step_failure]
     assert "not committed (stage.py)" in failure.user_failure_data.description
+
+
+@pytest.mark.slow
+def test_the_command_publishes_too(shared) -> None:
+    command = [sys.executable, "-m", "pipelines.train", "publish"]
+    done = subprocess.run(command, cwd=shared.path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert shared.log()[0].startswith("Publish photos and model")
+    (shared.path / "stage.py").write_text("")
+    refused = subprocess.run(command, cwd=shared.path, capture_output=True, text=True, timeout=120)
+    assert refused.returncode == 2 and "not committed (stage.py)" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_nothing_publishes_by_itself() -> None:

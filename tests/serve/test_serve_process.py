@@ -68,13 +68,20 @@ def test_an_endless_body_is_cut_off_and_a_slow_one_is_not_waited_for(serve) -> N
     assert httpx.post(f"{server.address}/enhance", content=photo()).status_code == 200
 
 
-def test_nothing_of_a_photo_is_written_or_logged(serve, tmp_path) -> None:
+def test_the_example_of_the_documentation_and_what_is_kept_of_a_photo(serve, tmp_path) -> None:
+    """The example of docs/serving.md relights; neither the photo nor its name is written or logged."""
     server = serve("--model", SHIPPED)
-    before = {path for path in tmp_path.rglob("*")}
+    (tmp_path / "photo.jpg").write_bytes(photo())
+    before = set(tmp_path.rglob("*"))
+    page = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+    example = page.split("```python\n")[1].split("```")[0].replace("http://127.0.0.1:8000", server.address)
+    code = f"{example}\nassert relit != photo and relit.startswith(b'\\xff\\xd8')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
     files = {"photo": ("holiday-of-anna.jpg", photo(), "image/jpeg")}
     assert httpx.post(f"{server.address}/enhance", files=files, timeout=30).status_code == 200
     assert httpx.post(f"{server.address}/enhance", files={"photo": ("holiday-of-anna.jpg", b"x")}).status_code == 400
-    assert {path for path in tmp_path.rglob("*")} == before
+    assert set(tmp_path.rglob("*")) == before
     assert "anna" not in server.log.read_text()
     assert server.end() == 0
 
