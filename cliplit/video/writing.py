@@ -115,7 +115,8 @@ class FilmWriter:
             return None
         name = stream.codec_context.name if stream.codec_context is not None else None
         if kind == "data" or name is None or (kind == "video" and not is_cover(stream)):
-            self.notes.append(f"stream {stream.index} ({name or kind}) is left out")
+            if not (kind == "data" and self.film.container.chapters()):  # MP4 keeps the names of chapters in a stream
+                self.notes.append(f"stream {stream.index} ({name or kind}) is left out")
             return None
         if name not in self.container.supported_codecs:
             what = {"audio": "sound", "subtitle": "subtitles"}.get(kind, kind)
