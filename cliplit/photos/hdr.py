@@ -31,13 +31,19 @@ def read_exr(source: Source) -> Photo:
         if len(file.parts) != 1:
             raise source.refused(f"an OpenEXR file of {len(file.parts)} parts; save the one that you want alone")
         header = file.header()  # emptied when the file is closed
+        size = _size(source, header)
         wanted = _wanted_channels(source, header)
         matrix = _to_rec709(header.get("chromaticities"))
+    # File prints damage to stdout and goes on; InputFile raises.
     source.file.seek(0)
-    with OpenEXR.File(source.file, separate_channels=True) as file:
-        channels = file.channels()
-        light = finite(np.stack([channels[name].pixels for name in (wanted * 3)[:3]], -1))
-        alpha = finite(channels["A"].pixels) if "A" in channels else None
+    file = OpenEXR.InputFile(source.file)
+    try:
+        stored = {name: str(channel) for name, channel in file.header()["channels"].items()}
+        planes = {name: _plane(file, name, stored[name], size) for name in {*wanted, *({"A"} & set(stored))}}
+    finally:
+        file.close()
+    light = finite(np.stack([planes[name] for name in (wanted * 3)[:3]], -1))
+    alpha = finite(planes["A"]) if "A" in planes else None
     return Photo(light if matrix is None else light @ matrix, "EXR", linear=True, alpha=alpha)
 
 
@@ -90,10 +96,20 @@ def write_radiance(photo: Photo) -> bytes:
     return bytes(imagecodecs.rgbe_encode(np.ascontiguousarray(light), header=True, rle=True))
 
 
-def _wanted_channels(source: Source, header: dict[str, Any]) -> list[str]:
-    """R, G and B or Y, by a header that is checked for everything that would not be one picture of allowed size."""
+def _size(source: Source, header: dict[str, Any]) -> tuple[int, int]:
+    """Height and width, if they are allowed."""
     (left, top), (right, bottom) = (corner.tolist() for corner in header["dataWindow"])
     source.allow(right - left + 1, bottom - top + 1)
+    return bottom - top + 1, right - left + 1
+
+
+def _plane(file: Any, name: str, kind: str, size: tuple[int, int]) -> NDArray[Any]:
+    dtype = np.float16 if "HALF" in kind else np.uint32 if "UINT" in kind else np.float32
+    return np.frombuffer(file.channel(name), dtype).reshape(size)
+
+
+def _wanted_channels(source: Source, header: dict[str, Any]) -> list[str]:
+    """R, G and B or Y, by a header that is checked for everything that would not be one picture."""
     kind = str(header.get("type", ""))
     if "deep" in kind:
         raise source.refused("a deep OpenEXR file; flatten it first")

@@ -53,7 +53,7 @@ def read(source: Source, kind: str) -> Photo:
             raise source.refused(f"{frames}, not a photo; save the one that you want as a picture of its own")
         image.load()
         described = metadata(image, kind)
-        orientation = image.getexif().get(ORIENTATION, 1)
+        orientation = tags_of(image).get(ORIENTATION, 1)
         icc = image.info.get("icc_profile") or None
         upright = with_alpha(image, icc)
     if orientation in _UPRIGHT:
@@ -84,14 +84,22 @@ def opened(source: Source, kind: str) -> Iterator[Image.Image]:
         yield image
 
 
+def tags_of(image: Image.Image) -> Image.Exif:
+    """The EXIF of an image; empty where it is damaged, which is no reason to refuse pixels that are whole."""
+    try:
+        return image.getexif()
+    except Exception:  # Pillow raises many types
+        return Image.Exif()
+
+
 def metadata(image: Image.Image, kind: str) -> Photo:
     """What goes with the pixels of a loaded image, as a photo of one black pixel."""
     if kind == "TIFF":
-        exif, xmp = portable_exif(image.getexif()), image.tag_v2.get(TIFF_XMP)  # type: ignore[attr-defined]
+        exif, xmp = portable_exif(tags_of(image)), image.tag_v2.get(TIFF_XMP)  # type: ignore[attr-defined]
     else:
         exif, xmp = image.info.get("exif"), image.info.get("xmp", image.info.get(_PNG_XMP))
-        if exif is None and kind == "PNG" and len(image.getexif()):
-            exif = image.getexif().tobytes()  # older programs write it as text
+        if exif is None and kind == "PNG" and len(tags := tags_of(image)):
+            exif = tags.tobytes()  # older programs write it as text
     icc = rgb_profile(image.info.get("icc_profile") or None)
     return Photo(np.zeros((1, 1, 3), np.uint8), kind, upright_exif(exif), icc, xmp=upright_xmp(xmp))
 

@@ -30,7 +30,7 @@ def read(source: Source) -> Photo:
     described = pillow_files.read(source, "PNG")
     with pillow_files.opened(source, "PNG") as image:
         image.load()
-        orientation, key = image.getexif().get(ORIENTATION, 1), image.info.get("transparency")
+        orientation, key = pillow_files.tags_of(image).get(ORIENTATION, 1), image.info.get("transparency")
     stored = imagecodecs.png_decode(source.bytes())
     stored = stored[..., None] if stored.ndim == 2 else stored
     grey = stored.shape[2] < 3
