@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +11,8 @@ import click
 
 from cliplit.commands.distil import distil
 from cliplit.commands.export import export
+from cliplit.commands.printing import echo_json, json_option, table
+from cliplit.commands.versions import compare, lineage, upload
 from cliplit.config import ModelConfig, load_params
 
 
@@ -22,14 +23,21 @@ def models() -> None:
 
 models.add_command(distil)
 models.add_command(export)
+models.add_command(compare)
+models.add_command(lineage)
+models.add_command(upload)
 
 
 @models.command("list")
-def list_command() -> None:
+@json_option
+def list_command(as_json: bool) -> None:
     """All registered versions, newest first."""
     from cliplit.lineage import registry
 
     found = registry.list_versions(Path())
+    if as_json:
+        echo_json(found)
+        return
     if not found:
         click.echo("No model is registered yet; `dvc repro` and `cliplit models register` make one.")
         return
@@ -47,7 +55,7 @@ def list_command() -> None:
                 time.strftime("%Y-%m-%d %H:%M", time.localtime(version.created)),
             )
         )
-    click.echo(_table(rows))
+    click.echo(table(rows))
 
 
 @models.command()
@@ -60,12 +68,18 @@ def register() -> None:
 
 
 @models.command()
-def promote() -> None:
-    """Make the challenger champion if it beats the reigning one."""
+@json_option
+def promote(as_json: bool) -> None:
+    """Make the challenger champion if it passes every gate; the limits stand in params.yaml under promotion."""
     from cliplit.lineage import registry
     from cliplit.promotion import gates
 
     result = registry.promote(Path(), partial(gates.judge, Path()))
+    if as_json:
+        echo_json(result)
+        return
+    for verdict in result.verdicts:
+        click.echo(f"{'passed' if verdict.passed else 'FAILED'}  {verdict.gate}: {verdict.reason}")
     if result.promoted:
         click.echo(f"Version {result.version.number} is the champion now: {result.reason}.")
     else:
@@ -73,11 +87,15 @@ def promote() -> None:
 
 
 @models.command()
-def rollback() -> None:
+@json_option
+def rollback(as_json: bool) -> None:
     """Put the previous champion back; once more undoes it."""
     from cliplit.lineage import registry
 
     done = registry.rollback(Path())
+    if as_json:
+        echo_json(done)
+        return
     click.echo(f"Version {done.version.number} ({done.version.md5[:8]}) is the champion again ({done.seconds:.2f} s).")
 
 
@@ -106,12 +124,4 @@ def check_lumiclip(photos: Path, weights: Path | None) -> None:
 
 
 def _echo_figures(figures: dict[str, float]) -> None:
-    click.echo(_table([["figure", "value"], *([name, f"{value:.3f}"] for name, value in figures.items())]))
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    """Left-aligned columns, two spaces apart."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    click.echo(table([["figure", "value"], *([name, f"{value:.3f}"] for name, value in figures.items())]))

@@ -83,14 +83,24 @@ class Journal:
         return self._lines() if same else []
 
     def _lines(self) -> list[dict[str, Any]]:
-        """All whole lines after the header; a line that a kill tore off is left out."""
-        lines = []
-        for text in self.path.read_text(encoding="utf-8", errors="replace").splitlines()[1:]:
-            try:
-                lines.append(json.loads(text))
-            except ValueError:
-                continue
-        return lines
+        return _lines(self.path)
+
+
+def read_points(path: Path) -> list[Point]:
+    """Every point of a journal."""
+    lines = _lines(path)
+    return _points(lines, {name for line in lines for name in line["values"]})
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """All whole lines after the header; a line that a kill tore off is left out."""
+    lines = []
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines()[1:]:
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            continue
+    return lines
 
 
 def _points(lines: list[dict[str, Any]], names: set[str]) -> list[Point]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from cliplit.errors import UserError
 from cliplit.files import read_json
-from cliplit.lineage import aliases, dvc, packaging, runs
+from cliplit.lineage import aliases, dvc, packaging, runs, unsent
 from cliplit.lineage import mlflow_store as store
 from cliplit.lineage.aliases import CHALLENGER, CHAMPION, NAME, PREVIOUS, Version
 from cliplit.lineage.restore import version_folder
@@ -118,6 +118,7 @@ def register_challenger(project: Path = Path()) -> Version:
     metrics, dataset = _measured(project, md5)
     with aliases.locked(project):
         client = aliases.client_of(project)
+        unsent.upload(client, project)  # so that the version's runs have their curves
         aliases.recover(client)
         found = next((version for version in aliases.all_found(client) if version.tags.get("dvc.md5") == md5), None)
         if found is None:

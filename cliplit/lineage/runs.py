@@ -41,9 +41,10 @@ def lineage_tags(project: Path, dataset: str | None) -> dict[str, str]:
     return {name: value for name, value in tags.items() if value}
 
 
-def parent_run(client: Any, experiment: str, project: Path) -> Any:
-    """The parent run of this pipeline run, found by its tag or created."""
-    key, kind = pipeline_run()
+def parent_run(client: Any, experiment: str, project: Path, key: str | None = None, kind: str | None = None) -> Any:
+    """The parent run of this pipeline run, or of the one with ``key``, found by its tag or created."""
+    if key is None or kind is None:
+        key, kind = pipeline_run()
     (project / "work").mkdir(parents=True, exist_ok=True)
     with FileLock(project / "work" / "tracking.lock", timeout=10):
         found = client.search_runs([experiment], f"tags.`cliplit.pipeline_run` = '{key}'", max_results=1)

@@ -2,13 +2,12 @@
 
 MLflow holds one parent run for each pipeline run and below it one child for each stage that was computed. A stage
 that resumes after a kill gets a new child, which is given the whole curve, the steps before the kill included; the
-child that was cut off is closed as KILLED. CLIPLIT_TRACKING=off leaves MLflow out.
+child that was cut off is closed as KILLED. What a stage could not send waits in work/unsent, and goes with the next
+stage that reaches MLflow. CLIPLIT_TRACKING=off leaves MLflow out.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -17,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from cliplit.lineage import mlflow_store as store
-from cliplit.lineage import runs
+from cliplit.lineage import runs, unsent
 from cliplit.lineage.journal import Journal, Point
+from cliplit.lineage.sink import RunSink, warn
 
 _FLUSH_SECONDS = 2.0
 _BATCH = 1000  # metrics that MLflow takes in one call
@@ -27,7 +27,7 @@ _BATCH = 1000  # metrics that MLflow takes in one call
 class Tracker:
     """Curves, pictures and files of one stage; none of its methods waits for MLflow or raises because of it."""
 
-    def __init__(self, journal: Journal, sink: _RunSink | None) -> None:
+    def __init__(self, journal: Journal, sink: RunSink | None) -> None:
         self._journal = journal
         self._sink = sink
         self._buffer: list[Point] = []
@@ -38,6 +38,16 @@ class Tracker:
     def in_mlflow(self) -> bool:
         """Whether pictures and files are kept anywhere."""
         return self._sink is not None
+
+    @property
+    def sent(self) -> bool:
+        """Whether MLflow has taken everything so far."""
+        return self._sink is not None and self._sink.problem is None
+
+    @property
+    def run_id(self) -> str | None:
+        """The run in MLflow, None where none was begun."""
+        return self._sink.run_id if self._sink else None
 
     def metric(self, name: str, value: float, step: int = 0) -> None:
         """Add one point to the curve ``name``."""
@@ -107,6 +117,7 @@ def track_stage(stage: str, params: dict[str, Any], project: Path = Path()) -> I
     )
     tracker = Tracker(journal, _open_sink(stage, flat, dataset, project))
     status = "FAILED"
+    started = time.time()
     try:
         yield tracker
         status = "FINISHED"
@@ -115,6 +126,9 @@ def track_stage(stage: str, params: dict[str, Any], project: Path = Path()) -> I
         raise
     finally:
         tracker._close(status)
+        if _enabled() and not tracker.sent:
+            run = {"run_id": tracker.run_id, "tags": runs.lineage_tags(project, dataset), "params": flat}
+            unsent.keep(project, stage, journal.path, run | {"status": status, "started": started})
 
 
 def tag_outputs(project: Path, stage: str, md5s: dict[str, str]) -> None:
@@ -154,107 +168,15 @@ def dataset_md5(project: Path) -> str | None:
     return store.locked_outputs(project, "curate").get("artifacts/dataset")
 
 
-class _RunSink:
-    """The MLflow side of a tracker; every call goes through a worker thread and is dropped after a problem."""
-
-    def __init__(self, stage: str, flat: dict[str, Any], dataset: str | None, project: Path) -> None:
-        self._stage, self._flat, self._dataset, self._project = stage, flat, dataset, project
-        self._client: Any = None
-        self._run: Any = None
-        self._parent: Any = None
-        self._warned = False
-        self._worker = store.Worker(store.patience(project))
-        self._worker.submit(self._start)
-
-    def points(self, points: list[Point]) -> None:
-        """Send points, as many in a call as MLflow takes."""
-        self._submit(lambda: self._send(points, self._run))
-
-    def on_parent(self, values: dict[str, float]) -> None:
-        """Show ``values`` on the pipeline run."""
-        now = time.time()
-        points = [Point(name, value, 0, now) for name, value in values.items()]
-        self._submit(lambda: self._send(points, self._parent))
-
-    def tag(self, tags: dict[str, str]) -> None:
-        """Tag this run and the pipeline run."""
-        self._submit(lambda: self._tag(tags))
-
-    def keep(self, name: str, data: bytes) -> None:
-        """Keep ``data`` as the artifact ``name``."""
-        self._submit(lambda: self._keep(name, data))
-
-    def close(self, status: str) -> None:
-        """End the run and wait for what is queued, for a bounded time."""
-        self._submit(lambda: self._end(status))
-        self._worker.finish()
-        self._complain()
-
-    def _submit(self, call: Callable[[], None]) -> None:
-        self._worker.submit(call)
-        self._complain()
-
-    def _complain(self) -> None:
-        if self._worker.problem and not self._warned:
-            self._warned = True
-            _warn(self._worker.problem)
-
-    def _start(self) -> None:
-        self._client = client = store.make_client(self._project)
-        experiment = store.experiment_id(client, self._project)
-        runs.close_abandoned(client, experiment, self._stage)
-        self._parent = runs.parent_run(client, experiment, self._project)
-        client.update_run(self._parent.info.run_id, status="RUNNING")
-        runs.tag_earlier_stages(client, experiment, self._project, self._parent.info.run_id)
-        tags = runs.lineage_tags(self._project, self._dataset) | {
-            "mlflow.parentRunId": self._parent.info.run_id,
-            "cliplit.stage": self._stage,
-            "cliplit.process": runs.process_name(),
-            "cliplit.params": hashlib.md5(json.dumps(self._flat, sort_keys=True, default=str).encode()).hexdigest(),
-        }
-        self._run = client.create_run(experiment, run_name=self._stage, tags=tags)
-        runs.log_params(client, self._run.info.run_id, self._flat)
-
-    def _send(self, points: list[Point], run: Any) -> None:
-        from mlflow.entities import Metric
-
-        metrics = [Metric(name, value, int(when * 1000), step) for name, value, step, when in points]
-        for start in range(0, len(metrics), _BATCH):
-            self._client.log_batch(run.info.run_id, metrics=metrics[start : start + _BATCH])
-
-    def _tag(self, tags: dict[str, str]) -> None:
-        for run in (self._run, self._parent):
-            for name, value in tags.items():
-                self._client.set_tag(run.info.run_id, name, value)
-
-    def _keep(self, name: str, data: bytes) -> None:
-        import tempfile
-
-        target = Path(name)
-        with tempfile.TemporaryDirectory() as folder:
-            local = Path(folder) / target.name
-            local.write_bytes(data)
-            inside = None if target.parent == Path() else target.parent.as_posix()
-            self._client.log_artifact(self._run.info.run_id, str(local), inside)
-
-    def _end(self, status: str) -> None:
-        self._client.set_terminated(self._run.info.run_id, status)
-        self._client.set_terminated(self._parent.info.run_id, status)
-
-
-def _open_sink(stage: str, flat: dict[str, Any], dataset: str | None, project: Path) -> _RunSink | None:
+def _open_sink(stage: str, flat: dict[str, Any], dataset: str | None, project: Path) -> RunSink | None:
     if not _enabled():
         return None
     try:
         store.prepare()  # here, not in the thread: two threads importing at once can see half-made modules
-        return _RunSink(stage, flat, dataset, project)
+        return RunSink(stage, flat, dataset, project)
     except Exception as error:
-        _warn(str(error))
+        warn(str(error))
         return None
-
-
-def _warn(problem: str) -> None:
-    store.log.warning("MLflow is not tracking this run: %s; the curves are in work/ all the same.", problem.rstrip("."))
 
 
 def _enabled() -> bool:

@@ -227,11 +227,14 @@ def _write(staging: Path, manifest: pd.DataFrame, rejected: Rejections, suspects
 
 
 def _publish(staging: Path, target: Path) -> None:
-    """Swap the finished dataset in; until then the earlier one stays."""
+    """Swap the finished dataset in; a kill leaves the earlier one, none, or this one, never half of one."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    old = staging.with_name("replaced")
+    shutil.rmtree(old, ignore_errors=True)
     if target.exists():
-        shutil.rmtree(target)
+        target.rename(old)
     staging.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _metrics(manifest: pd.DataFrame, rejected: Rejections, suspects: Rejections, pairs: int) -> dict[str, float]:

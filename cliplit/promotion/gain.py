@@ -49,14 +49,23 @@ def gain(ours: pd.DataFrame, theirs: pd.DataFrame, metric: str, seed: int = 0) -
     names = [list(table.loc[table["set"].isin(list(mine)), "photo"]) for table in (ours, theirs)]
     if names[0] != names[1]:
         raise ValueError("the two tables are about different photos")
+    return _interval({name: value - other[name] for name, value in mine.items()}, seed)
+
+
+def level(table: pd.DataFrame, metric: str, seed: int = 0) -> Interval:
+    """``metric`` itself, with the 95 % interval of a bootstrap over photos."""
+    return _interval(values(table, metric), seed)
+
+
+def _interval(parts: dict[str, np.ndarray], seed: int) -> Interval:
+    """The sum over the sets of their means, photos drawn with replacement within each set."""
     rng = np.random.default_rng(seed)
     mean, resampled, count = 0.0, np.zeros(RESAMPLES), 0
-    for name, value in mine.items():
-        difference = value - other[name]
-        draws = rng.integers(0, difference.size, (RESAMPLES, difference.size))
-        mean += float(difference.mean())
-        resampled += difference[draws].mean(axis=1)
-        count += difference.size
+    for value in parts.values():
+        draws = rng.integers(0, value.size, (RESAMPLES, value.size))
+        mean += float(value.mean())
+        resampled += value[draws].mean(axis=1)
+        count += value.size
     low, high = np.percentile(resampled, [2.5, 97.5])
     return Interval(mean, float(low), float(high), count)
 

@@ -1,0 +1,79 @@
+"""The table of faults: every test here notes a figure, and the table is printed at the end.
+
+With CLIPLIT_FAULTS_PAGE=docs/reliability.md (what `make faults` sets) it replaces the table on that page.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+sys.path[:0] = [str(TESTS / "registry"), str(TESTS / "graph")]  # their projects are used here, too
+
+from registry_project import Project  # noqa: E402
+
+Note = Callable[[str, str, str], None]
+BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
+_rows: list[tuple[str, str, str]] = []
+
+
+@pytest.fixture
+def note() -> Note:
+    """Puts a line into the table: what was done, what must hold, and the figure."""
+
+    def add(fault: str, promise: str, figure: str) -> None:
+        _rows.append((fault, promise, figure))
+        print(f"{fault}: {figure}")
+
+    return add
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database with its tables."""
+    from cliplit.lineage import mlflow_store
+
+    folder = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        mlflow_store.make_client(folder).search_experiments()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def project(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project without any version."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_UI_URI", "CLIPLIT_TRACKING", "DAGSTER_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CLIPLIT_PIPELINE_RUN", "run-1")
+    path = tmp_path / "project"
+    path.mkdir()
+    shutil.copy(empty_store, path / "mlflow.db")
+    return Project(path)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All of this folder is `make faults`."""
+    for item in items:
+        if Path(item.path).parent == Path(__file__).parent:
+            item.add_marker("faults")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table, and put it on the page if one is named."""
+    if not _rows:
+        return
+    lines = ["| fault | what must hold | measured |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in _rows)]
+    terminalreporter.write_line("\n" + "\n".join(lines))
+    page = os.environ.get("CLIPLIT_FAULTS_PAGE")
+    if page and not terminalreporter.stats.get("failed"):
+        text = Path(page).read_text(encoding="utf-8")
+        before, _, rest = text.partition(BEGIN)
+        after = rest.partition(END)[2]
+        Path(page).write_text(f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{after}", encoding="utf-8")
