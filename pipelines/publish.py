@@ -39,7 +39,7 @@ def publish_results(context: dg.OpExecutionContext, config: PublishConfig) -> No
     print(f"publish: {done.dvc_said}; commit {done.commit or 'not needed'}", flush=True)
 
 
-@dg.job(description="Shares the last run: bytes to the DVC remote, what names them to git. Nothing starts it by itself.")
+@dg.job(description="Shares the last run: its bytes by the DVC remote, what names them by git. Nothing starts it.")
 def publish() -> None:
     publish_results()
 

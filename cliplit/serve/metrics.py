@@ -12,20 +12,21 @@ class Metrics:
     """Counters and gauges of one server; every one is safe to use from any thread."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        make = {"registry": self.registry}
-        self.requests = Counter("cliplit_requests", "Requests to /enhance by HTTP status", ["status"], **make)
-        self.failures = Counter("cliplit_failures", "Requests that were not served, by reason", ["reason"], **make)
-        self.seconds = Histogram(
-            "cliplit_enhance_seconds", "From a request's start to its relit photo", buckets=_SECONDS, **make
+        self.registry = here = CollectorRegistry()
+        ProcessCollector(registry=here)
+        self.requests = Counter("cliplit_requests", "Requests to /enhance by HTTP status", ["status"], registry=here)
+        self.failures = Counter(
+            "cliplit_failures", "Requests that were not served, by reason", ["reason"], registry=here
         )
-        self.in_flight = Gauge("cliplit_photos_in_flight", "Photos being received, relit or encoded", **make)
-        self.model = Gauge("cliplit_model_info", "1 for the model that serves", ["version", "md5"], **make)
-        self.version = Gauge("cliplit_model_version", "Version that serves; 0 is none of the registry's", **make)
-        self.swaps = Counter("cliplit_model_swaps", "Times that another model began to serve", **make)
-        self.problem = Gauge("cliplit_model_problem", "1 while the registry's champion cannot be served", **make)
-        self.load_failures = Counter("cliplit_model_load_failures", "Looks for a champion that failed", **make)
+        self.seconds = Histogram(
+            "cliplit_enhance_seconds", "From a request's start to its relit photo", buckets=_SECONDS, registry=here
+        )
+        self.in_flight = Gauge("cliplit_photos_in_flight", "Photos being received, relit or encoded", registry=here)
+        self.model = Gauge("cliplit_model_info", "1 for the model that serves", ["version", "md5"], registry=here)
+        self.version = Gauge("cliplit_model_version", "Version that serves; 0: none of the registry's", registry=here)
+        self.swaps = Counter("cliplit_model_swaps", "Times that another model began to serve", registry=here)
+        self.problem = Gauge("cliplit_model_problem", "1 while the champion cannot be served", registry=here)
+        self.load_failures = Counter("cliplit_model_load_failures", "Looks for a champion that failed", registry=here)
 
     def serves(self, version: int | None, label: str, md5: str) -> None:
         """The model that serves from now on."""

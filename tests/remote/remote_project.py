@@ -13,7 +13,7 @@ from PIL import Image
 from cliplit.lineage import dvc, registry
 
 ROOT = Path(__file__).parents[2]
-STAGE = '''"""Stands in for `python -m cliplit stage`: random weights of params.yaml's seed, scored as score.json says."""
+STAGE = '''"""Stands in for `python -m cliplit stage`: random weights of the seed, scored as score.json says."""
 import json, pathlib, shutil, sys
 import yaml
 

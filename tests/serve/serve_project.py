@@ -76,9 +76,12 @@ class Server:
         self.log = folder / "serve.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
-        found = wait_for(lambda: re.search(r"http://\S+", self.log.read_text()), self.process)
-        self.address = found[0]
-        wait_for(lambda: _answers(self.address), self.process)
+        try:
+            self.address = wait_for(lambda: re.search(r"http://\S+", self.log.read_text()), self.process)[0]
+            wait_for(lambda: _answers(self.address), self.process)
+        except BaseException:
+            self.process.kill()
+            raise
 
     def health(self) -> dict:
         """What /healthz says."""
@@ -94,7 +97,7 @@ class Server:
             self.process.kill()
 
 
-def wait_for(found: Callable[[], object], process: subprocess.Popen | None = None, seconds: float = 90):
+def wait_for(found: Callable[[], object], process: subprocess.Popen | None = None, seconds: float = 300):
     """What ``found`` returns once it is true; fails when the process ends first or time is up."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:

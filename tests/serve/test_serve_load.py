@@ -1,4 +1,4 @@
-"""`cliplit bench load` in small: its figures are those of a real server, and many photos leave nothing in its memory."""
+"""`cliplit bench load` in small: figures of a real server, in whose memory many photos leave nothing."""
 
 from __future__ import annotations
 

@@ -59,8 +59,8 @@ def test_an_endless_body_is_cut_off_and_a_slow_one_is_not_waited_for(serve) -> N
     assert sent < 2**25  # what the sockets hold, not what was to come
     large = httpx.post(f"{server.address}/enhance", content=b"\xff" * 150_000, timeout=30)
     assert large.status_code == 413 and "larger than 100000 bytes" in large.json()["error"]
-    told = [line for line in httpx.get(f"{server.address}/metrics").text.splitlines() if "_total" in line and "too_large" in line]
-    assert told == ['cliplit_failures_total{reason="too_large"} 2.0']
+    told = httpx.get(f"{server.address}/metrics").text
+    assert 'cliplit_failures_total{reason="too_large"} 2.0' in told
     with socket.create_connection((where.hostname, where.port), 20) as slow:
         slow.sendall(b"POST /enhance HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\nabc")
         answer = slow.recv(4096).decode()
