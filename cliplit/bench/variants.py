@@ -10,6 +10,7 @@ from cliplit.config import Params, PhaseConfig
 UNET = "network unet"
 UNET_SCALE = 0.1  # of the steps: one costs seconds on a CPU
 UNET_CROP = 96  # px
+NOISE_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ def variants(base: Params, scale: float) -> list[Variant]:
         "no regions": guided(region_weight=0.0, bad_light_weight=whole.bad_light_weight + whole.region_weight),
         "no bad light": guided(bad_light_weight=0.0, prompt_weight=whole.prompt_weight + whole.bad_light_weight),
         "local dense": guided(local="dense"),
+        "no halo term": guided(halo_weight=0.0),
+        "camera noise": replace(base, training=replace(base.training, noise_share=NOISE_SHARE)),
     }
     scaled = [Variant(name, _scaled(params, scale)) for name, params in chosen.items()]
     small = replace(base.training, crop=min(UNET_CROP, base.training.crop), crops_per_photo=1)
