@@ -64,6 +64,10 @@ FOLLOWED = (  # in the order in which they are run
     Shown("cliplit photos demo", "photos of your own lie in", code=2),
 )
 ELSEWHERE = {  # command: the test that runs it
+    "cliplit video holiday.mp4 -o relit.mp4 --preview now.png": (
+        "tests/video/test_video_command.py::test_the_command_of_the_docs_writes_film_and_preview"
+    ),
+    "cliplit bench video": "tests/video/test_video_command.py::test_the_bench_measures_speed_and_steadiness",
     "cliplit models export --format onnx -o cliplit.onnx": (
         "tests/export/test_export_graphs.py::test_onnx_is_the_network_at_any_size"
     ),
