@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cliplit.bench.subjects import papers_network
 from cliplit.enhancer import Enhancer
 from cliplit.photos.codecs import read_photo, write_photo
 
@@ -48,8 +49,6 @@ def measure(source: Path, target: Path, model: Path | None) -> Memory | None:
 
 
 def _main(source: str, target: str, model: str) -> None:
-    from cliplit.bench.speed import papers_network
-
     enhancer = Enhancer.load(model, "cpu") if model else Enhancer(papers_network())
     enhancer.enhance(np.full((300, 400, 3), 40, np.uint8))  # what is loaded or compiled on first use is not the photo's
     _PEAK_RESET.write_text("5", encoding="ascii")

@@ -18,20 +18,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from cliplit.bench import memory
+from cliplit.bench.subjects import papers_network, picture
 from cliplit.enhancer import Enhancer, shipped
-from cliplit.errors import UserError
 from cliplit.networks import passes
 from cliplit.networks.denoise import noise_level
 from cliplit.networks.gain import apply_illumination
 from cliplit.networks.grid import GridNetwork
 from cliplit.networks.thumbnail import thumbnail
 from cliplit.networks.tiles import pieces
-from cliplit.networks.unet import UNet
 from cliplit.photos.codecs import read_photo, save_jpeg, write_photo
-from cliplit.photos.demo import render_photo
 
 FULL_HD, UHD, LARGE = (1080, 1920), (2160, 3840), (8192, 12288)
 
@@ -87,32 +84,6 @@ def measure(quick: bool = False, large: bool = False, say: Callable[[str], None]
         say("the GPU")
         figures += on_gpu(repeats=50)
     return [Figure(each.name, each.value, each.unit) for each in figures] if quick else figures
-
-
-def picture(height: int, width: int) -> np.ndarray:
-    """A rendered backlit scene at this size, with a camera's grain, which makes files as large as those of cameras."""
-    small = Image.fromarray(render_photo("backlit", 0, 1)).resize((width, height), Image.Resampling.BICUBIC)
-    grain = np.random.default_rng(0).normal(0, 2.5, (512, 512, 1)).round().astype(np.int16)
-    tiled = np.tile(grain, (-(-height // 512), -(-width // 512), 1))[:height, :width]
-    return (np.asarray(small).astype(np.int16) + tiled).clip(0, 255).astype(np.uint8)
-
-
-def papers_network() -> UNet:
-    """The paper's network: the one that comes with cliplit, else one with random weights, which are as fast."""
-    try:
-        network = Enhancer.load(shipped("unet"), "cpu").network
-        assert isinstance(network, UNet)
-        return network
-    except UserError:
-        pass
-    with torch.random.fork_rng():
-        torch.manual_seed(2)
-        network = UNet(8.0).eval()
-        for layer in network.modules():
-            if isinstance(layer, torch.nn.Conv2d):
-                torch.nn.init.kaiming_normal_(layer.weight, a=0.2)
-        torch.nn.init.normal_(network.head.weight, std=0.01)
-    return network
 
 
 def best(work: Callable[[], object], repeats: int) -> float:

@@ -12,6 +12,7 @@ import pytest
 
 from cliplit.bench import memory, speed, speed_table
 from cliplit.bench.speed import Figure
+from cliplit.bench.subjects import papers_network, picture
 from cliplit.enhancer import Enhancer, shipped
 from cliplit.networks.tiles import pieces
 from cliplit.photos.codecs import read_photo, save_jpeg
@@ -42,7 +43,7 @@ def test_the_least_of_several_times_counts() -> None:
 
 
 def test_a_step_at_a_tile_s_border_is_a_seam_and_one_elsewhere_is_none() -> None:
-    before = speed.picture(300, 500)
+    before = picture(300, 500)
     whole = np.clip(before * np.linspace(1.2, 1.5, 500)[None, :, None], 0, 255).astype(np.uint8)
     border = pieces(500)[1].start
     found = []
@@ -68,12 +69,12 @@ def test_the_two_networks_on_arrays(enhancer_pair: tuple[Enhancer, Enhancer]) ->
 
 @pytest.fixture(scope="module")
 def enhancer_pair() -> tuple[Enhancer, Enhancer]:
-    return Enhancer.load(shipped("grid"), "cpu"), Enhancer(speed.papers_network())
+    return Enhancer.load(shipped("grid"), "cpu"), Enhancer(papers_network())
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads /proc")
 def test_memory_is_measured_above_what_was_held_before(tmp_path: Path) -> None:
-    save_jpeg(tmp_path / "a.jpg", speed.picture(1500, 2000))
+    save_jpeg(tmp_path / "a.jpg", picture(1500, 2000))
     used = memory.measure(tmp_path / "a.jpg", tmp_path / "b.jpg", shipped("grid"))
     assert used is not None and used.photo == 1500 * 2000 * 3
     assert 1 < used.multiple < 12, "the photo itself and the result are there at the same time, and not much more"
