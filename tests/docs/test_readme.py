@@ -48,12 +48,6 @@ FOLLOWED = (  # in the order in which they are run
     Shown("cliplit enhance holiday -o relit --strength 0.7", "2 photos relit into relit", makes="relit/b.jpg"),
     Shown("cliplit enhance holiday -o relit --resume", "2 photos done before"),
     Shown("cliplit enhance - -o - < photo.jpg > better.jpg", "1 photo relit into -", makes="better.jpg"),
-    Shown(
-        "cliplit enhance photo.jpg -o relit --weights artifacts/model/model.safetensors",
-        "1 photo relit into again",
-        runs="cliplit enhance photo.jpg -o again --weights artifacts/model/model.safetensors",
-        makes="again/photo.jpg",
-    ),
     Shown("cliplit photos ingest", "took in no new photo", makes="data/inbox/unsorted"),
     Shown("cliplit models rollback", "there is no previous champion to go back to", code=2),
     Shown(
