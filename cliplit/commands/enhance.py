@@ -58,6 +58,7 @@ class Pixels(click.ParamType):
     help="Folder for the relit photos; for one photo also a file, or - for stdout.",
 )
 @click.option("--strength", type=click.FloatRange(0, 2), default=1.0, show_default=True, help="0 (nothing) to 1.5.")
+@click.option("--denoise/--no-denoise", default=True, show_default=True, help="Calm the noise of lifted shadows.")
 @click.option("--model", metavar="NAME", help="champion (default), NAME@ALIAS of the registry, or a weights file.")
 @click.option("--weights", type=click.Path(), hidden=True)
 @click.option("--network", type=click.Choice(["grid", "unet"]), help="Of the shipped models: the fast, or the paper's.")
@@ -127,7 +128,7 @@ def _relight(jobs: list[Job], report: _Report, options: dict[str, Any]) -> None:
     path = weights_file(source, network=options["network"])
     if path == SHIPPED and source == CHAMPION and options["network"] is None:
         click.echo("No champion reigns here: the model that comes with cliplit relights.", err=True)
-    enhancer = Enhancer.load(path, options["device"], network=options["network"])
+    enhancer = Enhancer.load(path, options["device"], network=options["network"], denoise=options["denoise"])
     wanted = ("strength", "overwrite", "resume", "preview", "max_pixels", "quality")
     settings = Settings(**{name: options[name] for name in wanted})
     with closing(relight_all(enhancer, jobs, settings, options["jobs"])) as results:

@@ -39,6 +39,7 @@ class Size(click.ParamType):
 @click.option("-o", "--output", required=True, help="The relit film: .mp4, .mov, .m4v, .mkv or .webm; or -, with IN -.")
 @click.option("--model", default="champion", show_default=True, help="champion, NAME@ALIAS or a weights file.")
 @click.option("--strength", type=click.FloatRange(0, 2), default=1.0, show_default=True, help="0 changes nothing.")
+@click.option("--denoise/--no-denoise", default=False, show_default=True, help="Calm the noise of lifted shadows.")
 @click.option("--crf", "--quality", type=click.IntRange(1, 63), help="Smaller is better and larger; H.264: 20.")
 @click.option("--max-seconds", type=click.FloatRange(min=0, min_open=True), help="Only the film's beginning.")
 @click.option("--preview", type=click.Path(path_type=Path), help="A PNG, before and after, renewed while it runs.")
@@ -53,6 +54,7 @@ def video(
     output: str,
     model: str,
     strength: float,
+    denoise: bool,
     crf: int | None,
     max_seconds: float | None,
     preview: Path | None,
@@ -78,7 +80,7 @@ def video(
     if film == "-":
         if size is None:
             raise UserError("--size: raw frames do not say how large they are; pass it, as in --size 640x480")
-        _pipe(_load(model, device), size, strength, pixel_format, fps)
+        _pipe(_load(model, device, denoise), size, strength, pixel_format, fps)
         return
     from cliplit.video.relight import Settings
 
@@ -107,7 +109,7 @@ def _relight(source: Path, target: Path, model: str, device: str, settings: Sett
             bar.total = max(total, done) if total else None
             bar.update(done - bar.n)
 
-        return relight_film(source, target, _load(model, device), settings, progress)
+        return relight_film(source, target, _load(model, device, denoise), settings, progress)
 
 
 def _report(summary: Summary, target: Path, as_json: bool) -> None:
@@ -122,11 +124,11 @@ def _report(summary: Summary, target: Path, as_json: bool) -> None:
     click.echo(f"{frames} relit into {target} ({summary.fps:.1f} a second, {summary.codec}).")
 
 
-def _load(model: str, device: str) -> Enhancer:
+def _load(model: str, device: str, denoise: bool) -> Enhancer:
     from cliplit.enhancer import Enhancer
     from cliplit.networks.grid import GridNetwork
 
-    enhancer = Enhancer.load(model, device)
+    enhancer = Enhancer.load(model, device, denoise=denoise)
     if not isinstance(enhancer.network, GridNetwork):
         raise UserError(
             f"{model}: films need the fast network; pass --model FILE with the weights of a network of the kind grid"
@@ -157,5 +159,5 @@ def bench_video(model: str, size: tuple[int, int], frames: int, runs: int, devic
     """Films: frames a second from file to file, and flicker beside relighting each frame by itself."""
     from cliplit.video import benchmark
 
-    result = benchmark.measure(_load(model, device), size, frames, runs)
+    result = benchmark.measure(_load(model, device, denoise), size, frames, runs)
     click.echo(json.dumps(result.as_json(), indent=2) if as_json else benchmark.table(result))
