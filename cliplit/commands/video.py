@@ -95,10 +95,11 @@ def video(
     if preview is not None and preview.suffix.lower() != ".png":
         raise UserError(f"{preview}: the preview is a PNG; name it so")
     settings = Settings(strength, crf, max_seconds, preview)
-    _report(_relight(source, target, model, device, settings), target, as_json)
+    enhancer = _load(model, device, denoise)
+    _report(_relight(source, target, enhancer, settings), target, as_json)
 
 
-def _relight(source: Path, target: Path, model: str, device: str, settings: Settings) -> Summary:
+def _relight(source: Path, target: Path, enhancer: Enhancer, settings: Settings) -> Summary:
     from tqdm import tqdm
 
     from cliplit.video.relight import relight_film
@@ -109,7 +110,7 @@ def _relight(source: Path, target: Path, model: str, device: str, settings: Sett
             bar.total = max(total, done) if total else None
             bar.update(done - bar.n)
 
-        return relight_film(source, target, _load(model, device, denoise), settings, progress)
+        return relight_film(source, target, enhancer, settings, progress)
 
 
 def _report(summary: Summary, target: Path, as_json: bool) -> None:
@@ -159,5 +160,5 @@ def bench_video(model: str, size: tuple[int, int], frames: int, runs: int, devic
     """Films: frames a second from file to file, and flicker beside relighting each frame by itself."""
     from cliplit.video import benchmark
 
-    result = benchmark.measure(_load(model, device, denoise), size, frames, runs)
+    result = benchmark.measure(_load(model, device, denoise=False), size, frames, runs)
     click.echo(json.dumps(result.as_json(), indent=2) if as_json else benchmark.table(result))
