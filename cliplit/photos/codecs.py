@@ -21,6 +21,7 @@ from cliplit.errors import PhotoError
 from cliplit.files import atomic_path
 from cliplit.photos import hdr, pillow_files, png16, raw, tiff
 from cliplit.photos.colour import codes_of_light, light_of_codes, over_white, to_eight, to_srgb_pixels
+from cliplit.photos.listing import list_files, list_photos
 from cliplit.photos.photo import (
     DEFAULT_MAX_PIXELS,
     HEAD,
@@ -138,27 +139,6 @@ def save_jpeg(path: Path | str, pixels: NDArray[np.uint8], quality: int = 95) ->
 def save_png(path: Path | str, pixels: NDArray[np.uint8]) -> None:
     """Write sRGB uint8 HxWx3 as a PNG without metadata, atomically, over what is there; raises PhotoError."""
     _save(Path(path), pillow_files.write(Photo(pixels), "PNG"))
-
-
-def list_photos(folder: Path | str) -> list[Path]:
-    """Photos below ``folder`` by suffix, sorted; hidden files and folders are skipped, links are followed once."""
-    return [path for path in list_files(folder) if path.suffix.lower() in PHOTO_SUFFIXES]
-
-
-def list_files(folder: Path | str) -> list[Path]:
-    """All files below ``folder`` that are not hidden, sorted; a linked folder is entered at most once."""
-    folder = Path(folder)
-    found: list[Path] = []
-    entered: set[Path] = set()
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        real = Path(parent).resolve()
-        if real in entered:
-            folders.clear()
-            continue
-        entered.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(parent, name) for name in names if not name.startswith(".") and Path(parent, name).is_file()]
-    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
 def _decoded(source: Source, suffix: str) -> Photo:
