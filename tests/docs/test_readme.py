@@ -68,6 +68,7 @@ ELSEWHERE = {  # command: the test that runs it
     "cliplit models export --format lut --photo photo.jpg -o photo.cube": (
         "tests/export/test_export_lut.py::test_ffmpeg_reads_the_file_as_we_mean_it"
     ),
+    "cliplit serve": "tests/serve/test_serve_process.py::test_what_is_in_flight_is_answered_before_the_end",
     "cliplit serve --port 8000": (
         "tests/serve/test_serve_process.py::test_the_example_of_the_documentation_and_what_is_kept_of_a_photo"
     ),
