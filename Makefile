@@ -1,4 +1,4 @@
-# make install | demo | train | ui | test | lint | clean
+# make install | demo | train | ui | test | faults | lint | clean
 PYTHON ?= python3
 BIN := .venv/bin
 # Options of `cliplit photos demo`, as in: make demo DEMO="--seed 3"
@@ -6,7 +6,7 @@ DEMO ?=
 # As in cliplit/cli.py: torch's threads shall not spin while they wait, others compute too.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: install demo train ui test lint clean
+.PHONY: install demo train ui test faults lint clean
 
 install: .venv/installed
 
@@ -27,6 +27,10 @@ ui: install
 
 test: install
 	$(BIN)/python -m pytest
+
+# Kills, full disks, lost servers; writes what it measured into docs/reliability.md.
+faults: install
+	CLIPLIT_FAULTS_PAGE=docs/reliability.md $(BIN)/python -m pytest -q tests/faults
 
 lint: install
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -268,3 +269,19 @@ def test_promotion_by_hand_asks_the_same_gates(challenged, project, aliases):
     _set(project, max_megabytes=20)
     done = run(models, ["promote"])
     assert "Version 1 is the champion now" in done.output and aliases()["champion"] == 1
+
+
+def test_compare_prints_both_models_with_intervals(challenged, project, weights):
+    challenged(SHIPPED)
+    registry.promote(project.path, lambda challenge: [])
+    challenged(weights, 1)
+    run = CliRunner().invoke
+    shown = run(models, ["compare", "champion", "challenger"])
+    header, *rows = shown.output.splitlines()
+    assert header.split() == ["figure", "version", "1", "version", "2", "difference", "photos"]
+    assert rows[0].startswith("score") and rows[0].count("[") == 3
+    found = json.loads(run(models, ["compare", "champion", "input", "--json"]).output)
+    score = found["rows"][0]
+    assert found["second"] is None and score["figure"] == "score"
+    assert score["difference"]["mean"] == pytest.approx(score["first"]["mean"] - score["second"]["mean"])
+    assert score["difference"]["low"] <= score["difference"]["mean"] <= score["difference"]["high"]
