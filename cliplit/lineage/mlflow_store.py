@@ -10,9 +10,11 @@ import os
 import queue
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -73,7 +75,24 @@ def make_client(project: Path, patient: bool = False) -> Any:
     prepare(patient)
     from mlflow.tracking import MlflowClient
 
+    if uri.startswith("sqlite:") and not _database(uri).exists():
+        _create(_database(uri))
     return MlflowClient(tracking_uri=uri, registry_uri=os.environ.get("MLFLOW_REGISTRY_URI") or uri)
+
+
+def _create(database: Path) -> None:
+    """Make the tables in a file aside and link it in: one cut off in the middle could never be used again."""
+    from mlflow.tracking import MlflowClient
+
+    with tempfile.TemporaryDirectory(dir=database.parent, prefix=".mlflow-") as folder:
+        whole = Path(folder) / database.name
+        MlflowClient(tracking_uri=f"sqlite:///{whole}").search_experiments(max_results=1)
+        with suppress(FileExistsError):  # another process was faster
+            os.link(whole, database)
+
+
+def _database(uri: str) -> Path:
+    return Path(uri.removeprefix("sqlite:///"))
 
 
 def experiment_id(client: Any, project: Path) -> str:
@@ -152,7 +171,7 @@ def _check_reachable(uri: str) -> None:
         except OSError as error:
             raise Unreachable(f"{uri} does not answer ({error.strerror or error})") from None
     elif parts.scheme == "sqlite":
-        database = Path(uri.removeprefix("sqlite:///"))
+        database = _database(uri)
         target = database if database.exists() else database.parent
         if not os.access(target, os.W_OK):
             raise Unreachable(f"{target} cannot be written")

@@ -6,10 +6,12 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,37 @@ def test_mlflow_killed_during_training_gets_the_curves_later(project, note, monk
         "training goes on; the next stage sends what is missing",
         f"{len(steps)} of {STEPS} points in MLflow after it came back ({before} before); "
         f"{len(steps) - len(set(steps))} twice; stage ended {cost:.0f} s after its start",
+    )
+
+
+def _tables(folder: Path) -> int:
+    """How many tables the newest database below ``folder`` has."""
+    counts = [0]
+    for path in folder.rglob("mlflow.db"):
+        with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            counts.append(database.execute("select count(*) from sqlite_master where type = 'table'").fetchone()[0])
+    return max(counts)
+
+
+@pytest.mark.slow
+def test_the_first_contact_with_mlflow_may_be_killed(tmp_path, note, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    command = "import sys, pathlib; from cliplit.lineage import mlflow_store as store; "
+    command += "store.make_client(pathlib.Path(sys.argv[1])).search_experiments()"
+    kills = 0
+    for tables in (2, 15):
+        with subprocess.Popen([sys.executable, "-c", command, str(tmp_path)]) as victim:
+            while victim.poll() is None and _tables(tmp_path) < tables:
+                time.sleep(0.005)
+            kills += victim.poll() is None
+            victim.kill()
+    assert kills == 2
+    assert len(store.make_client(tmp_path).search_experiments()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".")) == ["mlflow.db"]
+    note(
+        "kill -9 while MLflow makes its tables",
+        "the next to come makes them all",
+        f"{kills} of {kills} usable afterwards",
     )
 
 
