@@ -68,12 +68,12 @@ def _write_lut(model: str, photo: Path, output: Path, strength: float) -> None:
     from cliplit.enhancer import Enhancer
     from cliplit.export import lut
     from cliplit.networks.grid import GridNetwork
-    from cliplit.photos.codecs import read_photo
+    from cliplit.photos.codecs import eight_bit, read_photo, to_srgb
 
     enhancer = Enhancer.load(model, "cpu")
     if not isinstance(enhancer.network, GridNetwork):
         raise UserError(f"{model}: a lut needs the grid network; pass --model FILE with the weights of one")
-    pixels = read_photo(photo).pixels
+    pixels = eight_bit(to_srgb(read_photo(photo))).pixels
     cube = lut.cube_of(enhancer, pixels, strength)
     lut.write_cube(cube, output, f"cliplit, light of {photo.name}")
     psnr = lut.psnr(enhancer, pixels, cube, strength)

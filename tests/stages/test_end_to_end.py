@@ -13,9 +13,11 @@ from PIL import Image, ImageChops
 from stages_project import Project, executed, materialize
 
 from assets.project import stage_key
-from cliplit.evaluation.remeasure import remeasure
+from cliplit.config import load_params
+from cliplit.evaluation import evaluate
 from cliplit.lineage import digests, dvc, graph, registry
 from cliplit.lineage import mlflow_store as store
+from cliplit.promotion import measure
 
 pytestmark = pytest.mark.slow
 
@@ -99,7 +101,8 @@ def test_dagster_shows_numbers_pictures_and_the_way_to_mlflow(trained_once: Trai
 def test_a_champion_that_is_measured_again_gets_the_score_of_its_evaluation(trained_once: Trained) -> None:
     path, _ = trained_once
     score = json.loads((path / "artifacts/metrics/evaluation.json").read_text())["score"]
-    assert remeasure(path, path / "artifacts/model/model.safetensors") == pytest.approx(score, abs=1e-5)
+    table = measure.per_photo(load_params(path / "params.yaml"), path, path / "artifacts/model/model.safetensors")
+    assert evaluate.figures(table)["score"] == pytest.approx(score, abs=1e-5)
 
 
 def test_the_champion_relights_photos(trained_once: Trained, tmp_path: Path) -> None:
