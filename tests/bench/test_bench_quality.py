@@ -195,7 +195,9 @@ def test_the_mild_set_is_the_well_lit_photos_a_stop_darker_with_themselves_as_re
     folders: Path, tmp_path: Path
 ) -> None:
     well_lit = ["--well-lit", str(folders / "well_lit")]
-    refused = CliRunner().invoke(bench, ["quality", "--unpaired", f"dark={folders / 'dark'}", "--mild", "-o", str(tmp_path)])
+    refused = CliRunner().invoke(
+        bench, ["quality", "--unpaired", f"dark={folders / 'dark'}", "--mild", "-o", str(tmp_path)]
+    )
     assert refused.exit_code != 0 and "--well-lit" in str(refused.exception)
     done = CliRunner().invoke(bench, ["quality", *well_lit, "--mild", "-o", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
