@@ -24,6 +24,7 @@ _TINY: dict[str, Any] = {
     "warm_start": {"steps": 2},
     "prompts": {"steps": 8},
     "enhancer": {"steps": 30, "learning_rate": 0.004},  # enough to pass the gate `beats_champion`
+    "promotion": {"min_harmless_db": 15, "max_harmed_share": 1.0},  # so little training does harm
     "rounds": {
         number: {
             "previous": str(int(number) - 1),
