@@ -52,7 +52,8 @@ def cube_of(enhancer: Enhancer, pixels: np.ndarray, strength: float = 1.0, point
     axis = np.linspace(0, 1, points, dtype=np.float32)
     blue, green, red = np.meshgrid(axis, axis, axis, indexing="ij")
     colours = np.stack([red, green, blue], axis=-1).reshape(points * points, points, 3)
-    relit = enhancer.apply(colours, curve[:, None, None], strength)
+    # Neighbours in a table of colours are no neighbours in a photo, so nothing is to be smoothed between them.
+    relit = Enhancer(enhancer.network, enhancer.device, denoise=False).apply(colours, curve[:, None, None], strength)
     return Cube(np.clip(relit, 0, 1).reshape(points, points, points, 3))
 
 

@@ -35,7 +35,7 @@ def test_the_table_is_much_nearer_to_the_relit_photo_than_the_photo_is(weights: 
 
 def test_where_light_is_the_same_everywhere_nothing_is_lost(weights: Path) -> None:
     """With one curve for the whole picture all that separates table and model is rounding and 33 points."""
-    enhancer, pixels = Enhancer.load(weights, "cpu"), render_photo("backlit", 5, 1)
+    enhancer, pixels = Enhancer.load(weights, "cpu", denoise=False), render_photo("backlit", 5, 1)
     grid = enhancer.predict(pixels)
     flat = np.broadcast_to(grid.mean((1, 2), keepdims=True), grid.shape).copy()
     enhancer.predict = lambda _: flat  # type: ignore[method-assign]

@@ -23,7 +23,7 @@ MakeFilm = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def enhancer(weights: Path) -> Enhancer:
-    return Enhancer.load(weights, "cpu")
+    return Enhancer.load(weights, "cpu", denoise=False)
 
 
 @pytest.fixture(scope="session")
