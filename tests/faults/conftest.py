@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS / "registry"), str(TESTS / "graph")]  # their projects are used here, too
+sys.path[:0] = [
+    str(TESTS / name) for name in ("registry", "graph", "inbox", "faults")
+]  # their projects are used here, too
 
 from registry_project import Project  # noqa: E402
 
