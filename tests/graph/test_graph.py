@@ -82,7 +82,7 @@ def test_code_version_follows_parameters_and_nothing_else(defs: dg.Definitions, 
     (tmp_path / "cliplit").symlink_to(ROOT / "cliplit")
     text = (tmp_path / "params.yaml").read_text()
     (tmp_path / "params.yaml").write_text(
-        text.replace("steps: 400", "steps: 401").replace("device: auto", "device: cpu")
+        text.replace("steps: 400", "steps: 401", 1).replace("device: auto", "device: cpu")
     )
     after = {stage.name: code_version(tmp_path, stage, found) for stage in found}
     assert {name for name in before if before[name] != after[name]} == {"prompts-0"}
