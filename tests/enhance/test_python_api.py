@@ -146,8 +146,9 @@ def test_threads_may_share_one_enhancer(enhancer):
             assert all(np.array_equal(*pair) for pair in zip(results, wanted, strict=True))
 
 
-def test_the_network_that_comes_with_cliplit_can_be_asked_for(tmp_path, dark):
-    enhancer = Enhancer.load(network="grid", device="cpu", project=tmp_path)
+@pytest.mark.parametrize("network", ["grid", "unet"])
+def test_the_network_that_comes_with_cliplit_can_be_asked_for(tmp_path, dark, network):
+    enhancer = Enhancer.load(network=network, device="cpu", project=tmp_path)
     assert enhancer(dark).mean() > dark.mean()
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(UserError, match="network 'fast' is unknown; use grid or unet"):
