@@ -11,10 +11,12 @@ from typing import Any
 
 import dagster as dg
 
+from assets.previews import markdown
 from assets.project import CHALLENGER, CHAMPION, POOL
 from cliplit.config import load_params
 from cliplit.errors import UserError
-from cliplit.lineage import mlflow_store, registry
+from cliplit.evaluation.pictures import stage_picture
+from cliplit.lineage import dvc, mlflow_store, registry
 from cliplit.lineage.runs import PIPELINE_RUN
 from cliplit.promotion import gates
 
@@ -84,6 +86,9 @@ def describe(project: Path, version: registry.Version) -> dict[str, Any]:
         "dataset_md5": version.dataset_md5 or "unknown",
         **version.metrics,
     }
+    picture = stage_picture(project, "evaluate", None)
+    if picture is not None and version.md5 == dvc.outputs_md5(project, registry.MODEL_STAGE):
+        metadata["preview"] = markdown(picture)  # of this model; the pictures of others are gone
     return metadata
 
 

@@ -32,6 +32,7 @@ def _source(project: Path, path: str) -> dg.SourceAsset:
         description=_DESCRIPTIONS.get(Path(path).name, f"What lies in {path}."),
         group_name="photos",
         metadata={"folder": path},
+        tags={"dagster/kind/folder": ""},
     )
     def observe() -> dg.ObserveResult:
         return observe_folder(project, path)

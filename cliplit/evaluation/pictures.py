@@ -16,7 +16,7 @@ _SHOWN = 4
 
 
 def stage_picture(project: Path, family: str, round_name: str | None) -> Image.Image | None:
-    """The contact sheet of curate, held-out photos before and after an enhancer, the worst of evaluate; else None."""
+    """The contact sheet of curate, photos before and after an enhancer, the worst of evaluate and report; else None."""
     artifacts = project / "artifacts"
     if family == "curate":
         sheet = artifacts / "dataset" / "contact_sheet.jpg"
@@ -25,7 +25,7 @@ def stage_picture(project: Path, family: str, round_name: str | None) -> Image.I
         return _relit(project, artifacts / "enhancer" / str(round_name) / "network.safetensors")
     if family == "select":
         return _relit(project, artifacts / "model" / "model.safetensors")
-    if family == "evaluate":
+    if family in ("evaluate", "report"):
         return _gallery(artifacts / "evaluation")
     return None
 

@@ -24,7 +24,7 @@ ASSETS = """{ assetNodes { assetKey { path } description kinds isMaterializable
   assetMaterializations(limit: 1) { metadataEntries { label
     ... on UrlMetadataEntry { url } ... on MarkdownMetadataEntry { mdStr } ... on FloatMetadataEntry { floatValue } } }
 } }"""
-WITHOUT_LOOKS = {"start", "report", "challenger", "champion"}  # and prompts: numbers, no pictures
+WITHOUT_LOOKS = {"start"}  # and prompts: numbers, no pictures
 WITHOUT_NUMBERS = {"report"}
 
 
