@@ -119,7 +119,7 @@ def test_every_check_has_run_is_explained_and_green(assets) -> None:
 
 def test_the_page_of_an_asset_shows_all_that_and_its_link_opens_its_run(shown, page) -> None:
     page.goto(f"{shown.dagster}/assets/enhancer/1")
-    link = page.locator("a[href*='/runs/']").first
+    link = page.locator(f"a[href^='{shown.mlflow}'][href*='/runs/']").first
     link.wait_for()
     text = page.locator("body").inner_text()
     for expected in ("Round 1, trains the network on", "Owners", "cliplit", "Kinds", "PyTorch", "val_loss"):
