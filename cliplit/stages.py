@@ -32,17 +32,17 @@ def run_stage(name: str, round_name: str | None = None, project: Path = Path()) 
     params = load_params(project / "params.yaml")
     _check(name, round_name, params)
     before = _snapshot(project, name, round_name)
-    with track_stage(dvc_name(name, round_name), used_params(params, name, round_name), project) as tracker:
-        try:
+    try:
+        with track_stage(dvc_name(name, round_name), used_params(params, name, round_name), project) as tracker:
             _function(name)(params, round_name, project, tracker)
             _show(project, name, round_name, tracker)
-        except BaseException as error:
-            _remove_new(project, name, round_name, before)
-            if _is_full(error):
-                raise UserError(
-                    f"stage {name}: no space left on the disk; free some and run it again, it goes on where it was"
-                ) from None
-            raise
+    except BaseException as error:  # the tracker's own files may be what finds the disk full
+        _remove_new(project, name, round_name, before)
+        if _is_full(error):
+            raise UserError(
+                f"stage {name}: no space left on the disk; free some and run it again, it goes on where it was"
+            ) from None
+        raise
 
 
 def dvc_name(name: str, round_name: str | None) -> str:

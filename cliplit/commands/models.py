@@ -74,6 +74,7 @@ def promote(as_json: bool) -> None:
     from cliplit.lineage import registry
     from cliplit.promotion import gates
 
+    load_params()  # a folder that is no project is named as such before its registry is missed
     result = registry.promote(Path(), partial(gates.judge, Path()))
     if as_json:
         echo_json(result)

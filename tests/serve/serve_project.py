@@ -120,7 +120,7 @@ def photo(width: int = 96, height: int = 64, kind: str = "JPEG", **options: obje
     rows, columns = np.mgrid[0:height, 0:width]
     sky = np.stack([150 + 90 * rows / height, 200 + 0 * rows, 240 + 0 * rows], axis=-1)
     figure = (abs(columns - width / 2) < width / 5)[..., None]
-    pixels = np.where(figure, 25 + 20 * (rows / height)[..., None], sky).astype(np.uint8)
+    pixels = np.where(figure, 10 + 20 * (rows / height)[..., None], sky).astype(np.uint8)
     encoded = io.BytesIO()
     Image.fromarray(pixels).save(encoded, kind, **options)
     return encoded.getvalue()

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from serve_project import Server, photo
 
 pytestmark = pytest.mark.slow
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 SHIPPED = str(Path(__file__).parents[2] / "cliplit" / "weights" / "grid.safetensors")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[sync_api.Browser]:
-    found = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
-    if found is None or not os.access(found, os.X_OK):
-        pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +21,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def page(browser, address) -> Iterator[sync_api.Page]:
+def page(chromium, address) -> Iterator[Any]:
     """The page on a phone in dark mode; whatever it complains of, or asks of other hosts, fails the test."""
-    context = browser.new_context(viewport={"width": 360, "height": 740}, color_scheme="dark", has_touch=True)
+    context = chromium.new_context(viewport={"width": 360, "height": 740}, color_scheme="dark", has_touch=True)
     page = context.new_page()
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
@@ -50,7 +35,7 @@ def page(browser, address) -> Iterator[sync_api.Page]:
     assert [each for each in complaints if "status of 4" not in each] == []
 
 
-def choose(page: sync_api.Page, data: bytes, name: str = "a photo.jpg", media: str = "image/jpeg") -> None:
+def choose(page: Any, data: bytes, name: str = "a photo.jpg", media: str = "image/jpeg") -> None:
     page.locator("#file").set_input_files({"name": name, "mimeType": media, "buffer": data})
 
 
