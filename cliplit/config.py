@@ -64,6 +64,7 @@ class GuidanceConfig:
     identity_weight: NonNegative
     smoothness_weight: NonNegative
     harm_weight: NonNegative
+    recovery_weight: NonNegative
     halo_weight: NonNegative
     prompt_model: ModelConfig | None = None
     identity_model: ModelConfig | None = None

@@ -20,8 +20,9 @@ from cliplit.training.crops import WHOLE, cut, draw_crops, draw_indices, seed_of
 from cliplit.training.dataset import DATASET, Dataset, require
 from cliplit.training.loop import Curves, Phase, Row, descend, reproducible, write_curve, write_metrics
 from cliplit.training.noise import camera_noise
-from cliplit.training.objective import Objective
+from cliplit.training.objective import Objective, Pictures
 from cliplit.training.plateaus import Plateaus, draw_plateaus
+from cliplit.training.shade import shaded
 from cliplit.training.start import Start, read_start
 
 _HELD_OUT = 32
@@ -101,7 +102,8 @@ def _phases(
         number = seed_of(params.seed, f"drawn for enhancer {round_name}", step)
         backlit = camera_noise(batch("backlit", step, params.training.batch), params.training.noise_share, number)
         plateaus = _on(objective, draw_plateaus(few, params.training.crop, number))
-        return objective.relight(network, backlit, batch("well_lit", step, few), plateaus)
+        well_lit = batch("well_lit", step, few)
+        return objective.relight(network, Pictures(backlit, well_lit, shaded(well_lit, number), plateaus))
 
     if round_name == "0" and start.network:
         return [Phase("enhancer", start.shortened(params.enhancer), relight)]
@@ -120,16 +122,18 @@ def held_out_terms(params: Params, network: nn.Module, objective: Objective, dat
     return partial(_measure, pictures[0], pictures[1], network, objective, params.training.batch)
 
 
-def _measure(backlit: list, well_lit: list, network: nn.Module, objective: Objective, batch: int) -> Row:
+def _measure(backlit: list, fair: list, network: nn.Module, objective: Objective, batch: int) -> Row:
     """Means over the backlit photos; each batch of them is measured beside as many well-lit ones."""
     totals: Row = {}
     with torch.no_grad():
         for start in range(0, len(backlit), batch):
             part = backlit[start : start + batch]
-            beside = [well_lit[(start + offset) % len(well_lit)] for offset in range(len(part))]
+            beside = [fair[(start + offset) % len(fair)] for offset in range(len(part))]
             device = objective.prompt_model.device
             plateaus = _on(objective, draw_plateaus(len(part), part[0].shape[0], start))
-            terms = objective.relight(network, to_tensor(part, device), to_tensor(beside, device), plateaus)
+            well_lit = to_tensor(beside, device)
+            pictures = Pictures(to_tensor(part, device), well_lit, shaded(well_lit, start), plateaus)
+            terms = objective.relight(network, pictures)
             for name, value in terms.items():
                 totals[f"val_{name}"] = totals.get(f"val_{name}", 0.0) + float(value) * len(part) / len(backlit)
     return totals

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,15 @@ from cliplit.guidance.vlm import resolve_models
 from cliplit.networks import apply_illumination, enhance
 from cliplit.networks.denoise import calm_shadows, noise_levels
 from cliplit.training.plateaus import Plateaus
+
+
+class Pictures(NamedTuple):
+    """What one step looks at, all sRGB-coded, 0..1; ``shaded`` are the photos of ``well_lit`` taken too dark."""
+
+    backlit: Tensor
+    well_lit: Tensor
+    shaded: Tensor
+    plateaus: Plateaus
 
 
 class Objective:
@@ -38,21 +48,22 @@ class Objective:
         identity = self._identity(before, after)
         return {"loss": identity + F.mse_loss(after, before), "identity": identity}
 
-    def relight(self, network: nn.Module, backlit: Tensor, well_lit: Tensor, plateaus: Plateaus) -> dict[str, Tensor]:
+    def relight(self, network: nn.Module, pictures: Pictures) -> dict[str, Tensor]:
         """The weighted sum of what good light asks for and of what must stay as it is, and its terms.
 
         prompt is the target's loss; bad_light −log P(good light | y) and region the same of parts of y, both under
-        ``ours`` only; identity and smoothness are means over the backlit photos, harm over the well-lit ones, halo over
-        the drawn ``plateaus``; the weights are the keys of the same names in params.yaml.
+        ``ours`` only; identity and smoothness are means over the backlit photos, harm over the well-lit ones, recovery
+        over the same in shade, halo over the drawn plateaus; the weights are the keys of the same names in params.yaml.
         """
-        light = network(backlit)
-        calm = calm_shadows(backlit, 1 / light.detach(), noise_levels(backlit))  # as the enhancer does in use
-        after = apply_illumination(calm, light)
+        backlit, well_lit = pictures.backlit, pictures.well_lit
+        light, after = _as_in_use(network, backlit)
         terms = self._wanted(after)
         terms["identity"] = self._identity(backlit, after)
         terms["smoothness"] = smoothness_loss(light, backlit)
         terms["harm"] = harm_loss(enhance(network, well_lit), well_lit)
-        terms["halo"] = halo_loss(network(plateaus.image), plateaus.bright)
+        if self.config.recovery_weight:
+            terms["recovery"] = harm_loss(_as_in_use(network, pictures.shaded)[1], well_lit)
+        terms["halo"] = halo_loss(network(pictures.plateaus.image), pictures.plateaus.bright)
         loss = torch.stack([getattr(self.config, f"{name}_weight") * value for name, value in terms.items()]).sum()
         return {"loss": loss, **terms, "brightening": (after - backlit).mean().detach()}
 
@@ -75,3 +86,10 @@ class Objective:
         with torch.no_grad():
             original = self.identity_model.identity_features(before)
         return identity_loss(self.identity_model.identity_features(after), original)
+
+
+def _as_in_use(network: nn.Module, image: Tensor) -> tuple[Tensor, Tensor]:
+    """The illumination map of ``image`` and the photo relit by it, its shadows calmed as the enhancer does."""
+    light = network(image)
+    calm = calm_shadows(image, 1 / light.detach(), noise_levels(image))
+    return light, apply_illumination(calm, light)

@@ -15,9 +15,10 @@ from cliplit.config import ModelConfig, load_params
 from cliplit.errors import UserError
 from cliplit.guidance.prompts import PromptPair
 from cliplit.guidance.vlm import VisionLanguageModel, load_vlm
+from cliplit.networks import enhance
 from cliplit.stages import run_stage
 from cliplit.training import objective as objective_module
-from cliplit.training.objective import Objective
+from cliplit.training.objective import Objective, Pictures
 from cliplit.training.plateaus import draw_plateaus
 
 CPU = torch.device("cpu")
@@ -59,6 +60,7 @@ def objective(weights: Path, folder: Path, **changes) -> Objective:
     fixed = {
         "smoothness_weight": 1.0,
         "harm_weight": 0.03,
+        "recovery_weight": 0.0,
         "halo_weight": 0.0,
         "bad_light": BAD,
         "positive_text": "a well-lit photo",
@@ -73,7 +75,10 @@ def relit(of: Objective) -> dict[str, float]:
     backlit, well_lit = (
         torch.linspace(low, high, 3 * 40 * 48).view(1, 3, 40, 48) for low, high in ((0, 0.4), (0.3, 1))
     )
-    terms = of.relight(Halved(), torch.cat([backlit, backlit.flip(-1)]), well_lit, draw_plateaus(2, 32, seed=0))
+    plateaus = draw_plateaus(2, 32, seed=0)
+    terms = of.relight(
+        Halved(), Pictures(torch.cat([backlit, backlit.flip(-1)]), well_lit, well_lit.square(), plateaus)
+    )
     return {name: float(value.detach()) for name, value in terms.items()}
 
 
@@ -96,6 +101,16 @@ def test_a_term_without_weight_is_not_computed(weights, tmp_path, monkeypatch):
     of = objective(weights, tmp_path, region_weight=0.0)
     monkeypatch.setattr(objective_module, "regions", lambda *_: pytest.fail("regions were cut out"))
     assert "region" not in relit(of) and "bad_light" in relit(of)
+
+
+def test_what_was_put_in_shade_is_held_against_the_photo_itself(weights, tmp_path):
+    terms = relit(objective(weights, tmp_path, recovery_weight=0.5))
+    shaded = torch.linspace(0.3, 1, 3 * 40 * 48).view(1, 3, 40, 48).square()
+    known = 1000 * (enhance(Halved(), shaded) - shaded.sqrt()).square().mean()
+    assert terms["recovery"] == pytest.approx(float(known), rel=0.05)  # but for the calming of shadows
+    without = relit(objective(weights, tmp_path))
+    assert "recovery" not in without
+    assert terms["loss"] - without["loss"] == pytest.approx(0.5 * terms["recovery"], rel=1e-4)
 
 
 def test_dense_parts_are_scored_without_windows(weights, tmp_path, monkeypatch):

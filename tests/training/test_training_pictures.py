@@ -1,13 +1,15 @@
-"""What training draws itself: plane areas with an edge, and camera noise."""
+"""What training draws itself: plane areas with an edge, camera noise, and shade."""
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from cliplit.guidance.losses import halo_loss
 from cliplit.guidance.lumiclip.conditions import to_linear
 from cliplit.training.noise import READ, SHOT, camera_noise
 from cliplit.training.plateaus import draw_plateaus
+from cliplit.training.shade import STOPS_SHADE, STOPS_WHOLE, shaded
 
 
 def test_plateaus_hold_two_levels_far_enough_apart_and_are_drawn_from_the_seed() -> None:
@@ -47,3 +49,20 @@ def test_camera_noise_leaves_the_other_share_of_the_photos_alone() -> None:
     assert camera_noise(grey, 0.0, seed=1) is grey
     changed = (camera_noise(grey, 0.25, seed=1) - grey).abs().amax((1, 2, 3)) > 1e-4
     assert 6 <= int(changed.sum()) <= 26
+
+
+def test_shade_takes_light_and_never_gives_any() -> None:
+    fair = torch.rand(8, 3, 48, 64, generator=torch.Generator().manual_seed(0)) * 0.8 + 0.1
+    dark = shaded(fair, seed=3)
+    assert torch.equal(dark, shaded(fair, seed=3)) and not torch.equal(dark, shaded(fair, seed=4))
+    assert (dark <= fair + 0.5 / 255 + 1e-6).all() and torch.allclose(dark * 255, (dark * 255).round(), atol=1e-4)
+
+
+def test_shade_falls_on_whole_photos_and_on_parts_in_turn() -> None:
+    fair = torch.full((40, 3, 32, 32), 0.9)
+    fair[..., :16] = 0.5
+    lost = (to_linear(fair) / to_linear(shaded(fair, seed=1))).log2().mean(1)
+    spread = lost.flatten(1).amax(1) - lost.flatten(1).amin(1)
+    assert spread[::2].max() < 0.15  # the same everywhere but for the rounding
+    assert spread[1::2].median() > 0.5
+    assert lost[::2].mean() == pytest.approx(STOPS_WHOLE / 2, abs=0.5) and lost.amax() <= STOPS_SHADE + 0.2

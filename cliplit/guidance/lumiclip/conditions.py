@@ -136,7 +136,7 @@ def _expose(batch: Batch, mask: Tensor, generator: torch.Generator) -> None:
 def _backlight(batch: Batch, mask: Tensor, generator: torch.Generator) -> None:
     """Part of the scene in shade, as against the light; then perhaps careless brightening of the whole."""
     count, _, height, width = batch.linear.shape
-    shade = _shade_map(batch.linear, generator)
+    shade = shade_map(batch.linear, generator)
     inside = uniform(generator, count, 0.04, 0.5)
     outside = uniform(generator, count, 0.8, 1.4)
     lift = torch.where(chosen(generator, count, 0.35), 2.0 ** uniform(generator, count, 0.3, 3.0), torch.ones(count))
@@ -150,7 +150,7 @@ def _backlight(batch: Batch, mask: Tensor, generator: torch.Generator) -> None:
     batch.worsen("overexposed", torch.where(mask, over, 0.0))
 
 
-def _shade_map(linear: Tensor, generator: torch.Generator) -> Tensor:
+def shade_map(linear: Tensor, generator: torch.Generator) -> Tensor:
     """Soft masks B1HW of what lies in shade: low-frequency noise biased to dark and lower regions, following edges."""
     count, _, height, width = linear.shape
     luma = to_coded(_luma(linear))
