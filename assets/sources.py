@@ -13,27 +13,36 @@ from cliplit.lineage import digests, graph
 from cliplit.photos.codecs import list_photos
 
 _DESCRIPTIONS = {
-    "backlit": "Photos taken against the light, as they came; `cliplit photos import --backlit DIR` adds some.",
-    "well_lit": "Photos with good light, of anything; `cliplit photos import --well-lit DIR` adds some.",
+    "backlit": "Photos taken against the light, as they came: what the model learns to relight.",
+    "well_lit": "Photos with good light, of anything: what good light looks like.",
     "pairs": "Test pairs, backlit and reference, never trained on; may be empty.",
 }
+_HOW = (
+    "They lie in `{folder}`, under DVC. `cliplit photos import` and the inbox (the asset `incoming`) add some; "
+    "*Observe* counts them, shows some, and takes their DVC md5 as the data version."
+)
 
 
-def source_assets(project: Path, found: tuple[graph.Stage, ...]) -> list[dg.SourceAsset]:
+def source_assets(project: Path, found: tuple[graph.Stage, ...]) -> list[dg.AssetsDefinition]:
     """One observable source asset for each raw folder that a stage reads."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
         return [_source(project, path) for path in graph.raw_inputs(found)]
 
 
-def _source(project: Path, path: str) -> dg.SourceAsset:
-    @dg.observable_source_asset(
-        key=source_key(path),
-        description=_DESCRIPTIONS.get(Path(path).name, f"What lies in {path}."),
+def _source(project: Path, path: str) -> dg.AssetsDefinition:
+    key, told = source_key(path), _DESCRIPTIONS.get(Path(path).name, f"What lies in {path}.")
+    spec = dg.AssetSpec(
+        key,
+        description=f"{told}\n\n{_HOW.format(folder=path)}",
         group_name="photos",
+        owners=["team:cliplit"],
+        kinds={"folder"},
         metadata={"folder": path},
-        tags={"dagster/kind/folder": ""},
     )
+
+    # The decorator for one observable asset takes no owners; this one observes many, here one.
+    @dg.multi_observable_source_asset(specs=[spec], name=key.to_python_identifier())
     def observe() -> dg.ObserveResult:
         return observe_folder(project, path)
 

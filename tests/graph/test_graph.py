@@ -52,6 +52,13 @@ def test_the_graph_is_as_agreed(defs: dg.Definitions) -> None:
     assert graph == json.loads(SNAPSHOT.read_text(encoding="utf-8"))
 
 
+def test_every_asset_says_what_it_is_whose_it_is_and_what_it_is_made_with(defs: dg.Definitions) -> None:
+    specs = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
+    assert {"photos/backlit", "photos/well_lit", "photos/pairs", "incoming", "champion"} <= specs.keys()
+    for name, spec in specs.items():
+        assert list(spec.owners) == ["team:cliplit"] and spec.kinds and len(spec.description or "") >= 40, name
+
+
 def test_dagsters_edges_between_stages_equal_those_of_dvc(defs: dg.Definitions) -> None:
     found = graph.stages(ROOT)
     names = {stage_key(stage): stage.name for stage in found}

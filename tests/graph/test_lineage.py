@@ -14,6 +14,7 @@ from assets.project import stage_key
 from assets.sources import observe_folder
 from cliplit.errors import UserError
 from cliplit.lineage import digests, dvc, graph
+from pipelines.definitions import build
 
 
 def test_the_stages_read_from_dvc_yaml_are_those_that_dvc_lists() -> None:
@@ -61,6 +62,20 @@ def test_an_observed_folder_has_the_md5_that_the_stage_read(trained: FastProject
     observed = observe_folder(trained.path, "data/photos/backlit")
     assert observed.data_version.value in (trained.path / "dvc.lock").read_text()
     assert observed.metadata["photos"].value == 1 and "sample" in observed.metadata
+
+
+def test_the_job_observe_looks_at_every_folder_of_photos(trained: FastProject) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = build().resolve_job_def("observe").execute_in_process(instance=instance)
+    seen = [event.asset_observation_data.asset_observation for event in result.get_asset_observation_events()]
+    assert sorted(one.asset_key.to_user_string() for one in seen) == [
+        "photos/backlit",
+        "photos/pairs",
+        "photos/well_lit",
+    ]
+    lock = (trained.path / "dvc.lock").read_text()
+    (backlit,) = [one for one in seen if one.asset_key.path[-1] == "backlit"]
+    assert backlit.metadata["photos"].value == 1 and backlit.tags["dagster/data_version"] in lock
 
 
 def _flip_a_bit(path: Path) -> None:
