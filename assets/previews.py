@@ -11,14 +11,18 @@ from PIL import Image
 
 from cliplit.errors import PhotoError
 from cliplit.evaluation.pictures import rows, stage_picture
+from cliplit.files import read_json
 from cliplit.lineage import graph
+from cliplit.lineage.champion import CHAMPION, RECORD
 from cliplit.photos.codecs import read_photo
 
 LIMIT = 100_000  # characters of one preview
 
 
 def stage_preview(project: Path, stage: graph.Stage) -> dg.MetadataValue | None:
-    """What the stage's output looks like, None where it has no looks."""
+    """What the stage's output looks like; a table of what start decided; None where there is nothing to show."""
+    if stage.family == "start":
+        return _decision(project)
     picture = stage_picture(project, stage.family, stage.round)
     return markdown(picture) if picture else None
 
@@ -32,6 +36,26 @@ def grid_preview(photos: list[Path]) -> dg.MetadataValue | None:
         except PhotoError:
             continue
     return markdown(rows([pictures])) if pictures else None
+
+
+def _decision(project: Path) -> dg.MetadataValue:
+    """Whether training goes on from the champion, from which one, and why."""
+    from cliplit.training.start import METRICS, read_start
+
+    told = read_json(project / METRICS)
+    record = project / CHAMPION / RECORD
+    champion = f"`{read_json(record)['md5']}` (DVC md5)" if record.is_file() else "none"
+    rows = {
+        "training": "goes on from the champion" if told["start"] == "champion" else "begins anew",
+        "because": told["start_reason"],
+        "champion in `data/champion`": champion,
+        "photos now": told["photos"],
+        "photos of the champion": told["champion_photos"],
+        "of both, came or went": f"{told['changed']:.1%}",
+        "steps of round 0": f"{read_start(project).steps:.0%} of those in params.yaml",
+    }
+    lines = [f"| {name} | {value} |" for name, value in rows.items()]
+    return dg.MetadataValue.md("\n".join(["| start | |", "|---|---|", *lines]))
 
 
 def markdown(picture: Image.Image) -> dg.MetadataValue:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from cliplit.config import load_params
 from cliplit.files import read_json
 from cliplit.photos.codecs import read_photo
 
@@ -16,11 +17,14 @@ _SHOWN = 4
 
 
 def stage_picture(project: Path, family: str, round_name: str | None) -> Image.Image | None:
-    """The contact sheet of curate, photos before and after an enhancer, the worst of evaluate and report; else None."""
+    """The contact sheet of curate, photos as prompts rank them, before and after an enhancer, the worst of evaluate and
+    report; None of others."""
     artifacts = project / "artifacts"
     if family == "curate":
         sheet = artifacts / "dataset" / "contact_sheet.jpg"
         return Image.fromarray(read_photo(sheet).pixels) if sheet.exists() else None
+    if family == "prompts":
+        return _ranked(project, str(round_name))
     if family == "enhancer":
         return _relit(project, artifacts / "enhancer" / str(round_name) / "network.safetensors")
     if family == "select":
@@ -42,6 +46,14 @@ def rows(photos: list[list[np.ndarray]]) -> Image.Image:
             sheet.paste(picture, (left, index * (_HEIGHT + gap)))
             left += picture.width + gap
     return sheet
+
+
+def _ranked(project: Path, round_name: str) -> Image.Image:
+    """What the prompts of a round see in the held-out photos."""
+    from cliplit.evaluation.ranking import rank, ranking_picture  # torch takes seconds to import
+
+    params = load_params(project / "params.yaml")
+    return ranking_picture(project, rank(params, project, round_name))
 
 
 def _relit(project: Path, weights: Path) -> Image.Image | None:

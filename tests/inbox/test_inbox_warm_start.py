@@ -13,10 +13,11 @@ import torch
 import yaml
 from inbox_project import InboxProject, cheap, create
 
+from assets.previews import stage_preview
 from cliplit.config import PhaseConfig, load_params
 from cliplit.guidance.prompts import PromptPair
 from cliplit.guidance.vlm import resolve_models
-from cliplit.lineage import digests
+from cliplit.lineage import digests, graph
 from cliplit.networks import build_network, save_network
 from cliplit.photos.codecs import save_jpeg
 from cliplit.stages import run_stage
@@ -118,6 +119,20 @@ def test_without_a_champion_training_begins_anew_with_the_bytes_it_always_had(sm
     assert [path.name for path in (small.path / "artifacts/start").iterdir()] == ["start.json"]
     shutil.rmtree(small.path / "work")
     assert trained(small) == before
+
+
+def test_dagster_shows_what_start_decided_and_why(small: InboxProject) -> None:
+    stage = graph.stage(small.path, "start")
+    found = started(small)
+    table = str(stage_preview(small.path, stage).value)
+    assert "| training | begins anew |" in table and "| steps of round 0 | 100% of" in table
+    assert f"| because | {found['start_reason']} |" in table and "| champion in `data/champion` | none |" in table
+    champion(small.path, dataset(small.path, range(12)), md5="cafe.dir")
+    dataset(small.path, range(13))
+    started(small)
+    table = str(stage_preview(small.path, stage).value)
+    assert "| training | goes on from the champion |" in table and "| steps of round 0 | 50% of" in table
+    assert "`cafe.dir`" in table and "| photos now | 26 |" in table and "| of both, came or went | 7.7% |" in table
 
 
 @pytest.mark.slow
