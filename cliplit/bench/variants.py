@@ -41,6 +41,7 @@ def variants(base: Params, scale: float) -> list[Variant]:
         "no bad light": guided(bad_light_weight=0.0, prompt_weight=whole.prompt_weight + whole.bad_light_weight),
         "local dense": guided(local="dense"),
         "no halo term": guided(halo_weight=0.0),
+        "no recovery": guided(recovery_weight=0.0),
         "camera noise": replace(base, training=replace(base.training, noise_share=NOISE_SHARE)),
     }
     scaled = [Variant(name, _scaled(params, scale)) for name, params in chosen.items()]

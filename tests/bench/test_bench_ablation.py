@@ -90,7 +90,7 @@ def test_other_parameters_are_other_models(curated, tmp_path):
 def test_variants_change_one_thing_and_share_out_the_weight(curated):
     base = load_params(curated / "params.yaml")
     found = {each.name: each.params for each in variants(base, 0.5)}
-    assert len(found) == 15
+    assert len(found) == 16
     whole = base.guidance.prompt_weight + base.guidance.bad_light_weight + base.guidance.region_weight
     for name, params in found.items():
         guidance = params.guidance
