@@ -77,7 +77,7 @@ def model_assets(project: Path) -> list[dg.AssetsDefinition]:
 
 def describe(project: Path, version: registry.Version) -> dict[str, Any]:
     """What Dagster shows of a version: its number, keys, numbers and where to look at it."""
-    address = f"{mlflow_store.ui_address(project)}/#/models/{registry.NAME}/versions/{version.number}"
+    address = mlflow_store.page(project, f"models/{registry.NAME}/versions/{version.number}")
     metadata: dict[str, Any] = {
         "version": version.number,
         "aliases": ", ".join(version.aliases),

@@ -18,9 +18,6 @@ from pipelines.home import prepare_home
 HOST = "127.0.0.1"  # neither server has a login
 _READY_SECONDS = 90.0
 
-#: MLflow opens on a page for chat applications; this one lists training runs.
-_RUNS_VIEW = "/#/experiments?workflowType=machine_learning"
-
 
 def main() -> int:
     """Start both servers, print their addresses, and stop both on Ctrl-C or when one of them ends."""
@@ -41,7 +38,7 @@ def main() -> int:
             )
         servers["Dagster"] = _start(_dagster(project, dagster_port), project, environment)
         print(f"Dagster  http://{HOST}:{dagster_port}", flush=True)
-        print(f"MLflow   {environment.get('MLFLOW_UI_URI', remote)}{_RUNS_VIEW}", flush=True)
+        print(f"MLflow   {environment.get('MLFLOW_UI_URI', remote)}/#/experiments{mlflow_store.VIEW}", flush=True)
         print(_readiness(servers, {"Dagster": dagster_port, "MLflow": mlflow_port}), flush=True)
         while all(server.poll() is None for server in servers.values()):
             time.sleep(0.5)

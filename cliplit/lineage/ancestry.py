@@ -97,5 +97,5 @@ def _photos(client: Any, project: Path, made: tuple[StageRun, ...]) -> dict[str,
 def _as_run(project: Path, stage: str, md5: str, run: Any) -> StageRun:
     if run is None:
         return StageRun(stage, md5, None, None)
-    address = f"{store.ui_address(project)}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    address = store.page(project, f"experiments/{run.info.experiment_id}/runs/{run.info.run_id}")
     return StageRun(stage, md5, run.info.run_id, address)

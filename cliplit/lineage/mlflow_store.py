@@ -27,6 +27,9 @@ EXPERIMENT = "cliplit"
 DEFAULT_UI = "http://127.0.0.1:5000"
 DATABASE = "mlflow.db"
 ARTIFACTS = "mlruns"
+#: Of an address: without it MLflow shows its pages in the view for chat applications, which has no registry in its menu
+#: and calls a training an evaluation run.
+VIEW = "?workflowType=machine_learning"
 _KIND = {"mlflow.experimentKind": "custom_model_development"}  # what MLflow calls an experiment that trains
 
 _PATIENCE_DATABASE = 20.0  # s; the first contact creates the tables, which takes seconds on a slow core
@@ -121,6 +124,11 @@ def ui_address(project: Path) -> str:
     """Where a browser finds the runs: MLFLOW_UI_URI, the server in use, or the loopback server of `make ui`."""
     uri = tracking_uri(project)
     return (os.environ.get("MLFLOW_UI_URI") or (uri if uri.startswith("http") else DEFAULT_UI)).rstrip("/")
+
+
+def page(project: Path, path: str) -> str:
+    """The address of a page of MLflow for a browser; ``path`` is what MLflow puts behind "#/"."""
+    return f"{ui_address(project)}/#/{path}{VIEW}"
 
 
 def patience(project: Path) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import time
@@ -155,19 +156,24 @@ def tag_earlier_stages(client: Any, experiment: str, project: Path, parent: str)
 
 
 def process_name() -> str:
-    """This process, so that another can tell whether it is still there."""
-    return f"{socket.gethostname()}:{os.getpid()}:{int(psutil.Process().create_time())}"
+    """This process, so that another of this machine can tell whether it is still there."""
+    return f"{_machine()}:{os.getpid()}:{int(psutil.Process().create_time())}"
 
 
 def close_abandoned(client: Any, experiment: str, stage: str) -> None:
     """Runs of ``stage`` whose process on this machine is gone end as KILLED, they would show as running for ever."""
-    host = socket.gethostname()
+    machine = _machine()
     query = f"tags.`cliplit.stage` = '{stage}' and attributes.status = 'RUNNING'"
     for run in client.search_runs([experiment], query, max_results=100):
         name, _, process = run.data.tags.get("cliplit.process", "").partition(":")
         pid, _, started = process.partition(":")
-        if name == host and pid.isdigit() and not _alive(int(pid), started):
+        if name == machine and pid.isdigit() and not _alive(int(pid), started):
             client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _machine() -> str:
+    """This machine, the same after a reboot; hashed, since runs are shown to people whom its name does not concern."""
+    return hashlib.sha256(f"cliplit {socket.gethostname()}".encode()).hexdigest()[:12]
 
 
 def _alive(pid: int, started: str) -> bool:

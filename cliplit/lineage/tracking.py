@@ -156,11 +156,11 @@ def run_url(project: Path, stage: str) -> str | None:
     def look() -> None:
         run = runs.newest(store.make_client(project), project, stage)
         if run is not None:
-            found.append(f"/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}")
+            found.append(f"experiments/{run.info.experiment_id}/runs/{run.info.run_id}")
 
     if store.exists(project) and _enabled():
         _bounded(look, project)
-    return store.ui_address(project) + found[0] if found else None
+    return store.page(project, found[0]) if found else None
 
 
 def dataset_md5(project: Path) -> str | None:

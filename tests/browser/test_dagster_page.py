@@ -131,6 +131,8 @@ def test_the_page_of_an_asset_shows_all_that_and_its_link_opens_its_run(shown, p
     page.goto(link.get_attribute("href"))
     page.get_by_role("heading", name="enhancer@1").wait_for()
     page.get_by_text("Finished").first.wait_for()
+    page.get_by_role("link", name="Model registry").wait_for()  # the view for those who train, which has one
+    assert page.get_by_text("Evaluation runs").count() == 0
 
 
 def test_the_registry_shows_card_tags_and_aliases_of_the_champion(shown, assets, page) -> None:

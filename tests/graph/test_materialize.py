@@ -9,6 +9,7 @@ from fast_project import FastProject
 
 from assets.models import model_assets
 from cliplit.lineage import registry
+from cliplit.lineage.mlflow_store import VIEW
 from pipelines.train import failure_sentence
 
 ALL = ["curate", "start", "prompts_0", "enhancer_0", "prompts_1", "enhancer_1", "select", "evaluate", "report"]
@@ -91,7 +92,7 @@ def test_the_champion_says_whether_it_was_promoted(trained: FastProject, monkeyp
     result = dg.materialize(model_assets(trained.path))
     metadata = _metadata(result, "champion")
     assert metadata["promoted"].value is False and "does not beat" in metadata["reason"].value
-    assert metadata["version"].value == 3 and metadata["mlflow"].value.endswith("/#/models/cliplit/versions/3")
+    assert metadata["version"].value == 3 and metadata["mlflow"].value.endswith(f"/#/models/cliplit/versions/3{VIEW}")
     challenger = result.asset_materializations_for_node("challenger")[0]
     assert challenger.tags["dagster/data_version"] == "abc.dir"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 import yaml
 
 from cliplit.lineage import mlflow_store as store
-from cliplit.lineage import tracking
+from cliplit.lineage import runs, tracking
 from cliplit.lineage.journal import Journal
 from cliplit.lineage.tracking import track_stage
 
@@ -78,7 +79,7 @@ def test_md5s_of_dvc_are_tagged_once(project, client, monkeypatch):
     (run,) = _children(client)
     assert run.data.tags["dvc.md5"] == run.data.tags["dvc.md5.artifacts/model"] == md5
     assert run.data.tags["dvc.md5.artifacts/metrics/select.json"] == "f" * 32
-    tail = f"/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    tail = f"/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}{store.VIEW}"
     assert tracking.run_url(project.path, "select") == store.DEFAULT_UI + tail
     monkeypatch.setenv("MLFLOW_UI_URI", "https://runs.example/")
     assert tracking.run_url(project.path, "select") == "https://runs.example" + tail
@@ -126,6 +127,30 @@ def test_resuming_after_kill_keeps_one_point_a_step(project, client):
     assert (killed.info.status, resumed.info.status) == ("KILLED", "FINISHED")
     history = client.get_metric_history(resumed.info.run_id, "loss")
     assert sorted(point.step for point in history) == list(range(1, 11))
+
+
+def _begun_and_left(client, project, pid: int) -> str:
+    """A run of ``select`` that the process ``pid``, as old as this one, did not end."""
+    machine, _, started = runs.process_name().split(":")
+    tags = {"cliplit.stage": "select", "cliplit.process": f"{machine}:{pid}:{started}"}
+    return str(client.create_run(store.experiment_id(client, project.path), run_name="select", tags=tags).info.run_id)
+
+
+def test_only_runs_of_dead_processes_of_this_machine_are_closed_and_no_machine_is_named(project, client, monkeypatch):
+    monkeypatch.setattr("socket.gethostname", lambda: "annas-laptop")
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    living, killed = (_begun_and_left(client, project, pid) for pid in (os.getpid(), dead.pid))
+    monkeypatch.setattr("socket.gethostname", lambda: "another")
+    elsewhere = _begun_and_left(client, project, dead.pid)
+    monkeypatch.setattr("socket.gethostname", lambda: "annas-laptop")
+    with track_stage("select", PARAMS, project.path):
+        pass
+    states = {run.info.run_id: run.info.status for run in _children(client)}
+    assert (states[living], states[killed], states[elsewhere]) == ("RUNNING", "KILLED", "RUNNING")
+    assert all("annas" not in value for run in _children(client) for value in run.data.tags.values())
+    names = [run.data.tags["cliplit.process"] for run in _children(client)]
+    assert all(re.fullmatch(r"[0-9a-f]{12}:\d+:\d+", name) for name in names)
 
 
 def test_journal_drops_a_torn_line_and_starts_anew_for_other_parameters(tmp_path):
