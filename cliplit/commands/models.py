@@ -68,14 +68,19 @@ def register() -> None:
 
 
 @models.command()
+@click.option(
+    "--without-champion",
+    is_flag=True,
+    help="Compare with the photos as they were taken, if the champion's bytes are lost; otherwise it changes nothing.",
+)
 @json_option
-def promote(as_json: bool) -> None:
+def promote(without_champion: bool, as_json: bool) -> None:
     """Make the challenger champion if it passes every gate; the limits stand in params.yaml under promotion."""
     from cliplit.lineage import registry
     from cliplit.promotion import gates
 
     load_params()  # a folder that is no project is named as such before its registry is missed
-    result = registry.promote(Path(), partial(gates.judge, Path()))
+    result = registry.promote(Path(), partial(gates.judge, Path(), without_champion=without_champion))
     if as_json:
         echo_json(result)
         return

@@ -66,6 +66,12 @@ def by_number(client: Any, number: str) -> Any:
     return _or_none(client.get_model_version, number)
 
 
+def by_name(client: Any, name: str) -> Any:
+    """The version that an alias, cliplit@ALIAS or a number means, as MLflow gives it, or None."""
+    key = name.removeprefix(f"{NAME}@")
+    return by_number(client, key) if key.isdigit() else by_alias(client, key)
+
+
 def version_of(found: Any) -> Version:
     """What MLflow gave, as this project speaks of it."""
     tags = found.tags

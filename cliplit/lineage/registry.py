@@ -29,12 +29,13 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Challenge:
-    """The challenger and whom it challenges, None where none reigns; files hold weights, their bytes checked."""
+    """Who challenges whom (None: none reigns); files hold weights, bytes checked, or ``champion_lost`` says why not."""
 
     challenger: Version
     challenger_file: Path
     champion: Version | None
     champion_file: Path | None
+    champion_lost: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,13 @@ def alias_file(project: Path, name: str) -> Path | None:
     if not store.exists(project):
         return None
     client = aliases.client_of(project)
-    found = _find(client, name)
+    found = aliases.by_name(client, name)
     return version_folder(client, project, found) / WEIGHTS if found else None
 
 
 def find(project: Path, name: str) -> Version:
     """The version that ``name`` means: an alias, cliplit@ALIAS, or a number; raises UserError naming what there is."""
-    found = _find(aliases.client_of(project), name) if store.exists(project) else None
+    found = aliases.by_name(aliases.client_of(project), name) if store.exists(project) else None
     if found is None:
         there = ", ".join(str(version.number) for version in list_versions(project)) or "none"
         raise UserError(
@@ -129,7 +130,7 @@ def register_challenger(project: Path = Path()) -> Version:
 
 
 def challenge(project: Path = Path()) -> Challenge:
-    """The challenge as it stands; raises UserError when there is no challenger, or bytes are lost or changed."""
+    """The challenge as it stands; raises UserError when there is no challenger, or its bytes are lost or changed."""
     with aliases.locked(project):
         return _challenge(aliases.client_of(project), project)
 
@@ -149,7 +150,7 @@ def promote(project: Path, judge: Judge) -> Promotion:
         with aliases.locked(project):
             client = aliases.client_of(project)
             now = _challenge(client, project)  # hashes the bytes again
-            if _numbers(now) == _numbers(before) and not _settled(now):
+            if _state(now) == _state(before) and not _settled(now):
                 return _decide(client, project, now, verdicts)
     raise UserError("the registry changed each time while the challenger was judged; try again when it is quiet")
 
@@ -179,12 +180,14 @@ def _challenge(client: Any, project: Path) -> Challenge:
     challenger, champion = aliases.by_alias(client, CHALLENGER), aliases.by_alias(client, CHAMPION)
     if challenger is None:
         raise UserError("there is no challenger; run `cliplit models register` first")
-    return Challenge(
-        aliases.version_of(challenger),
-        version_folder(client, project, challenger) / WEIGHTS,
-        aliases.version_of(champion) if champion else None,
-        version_folder(client, project, champion) / WEIGHTS if champion else None,
-    )
+    mine = aliases.version_of(challenger), version_folder(client, project, challenger) / WEIGHTS
+    if champion is None:
+        return Challenge(*mine, None, None)
+    try:
+        theirs = version_folder(client, project, champion) / WEIGHTS
+    except UserError as error:  # then a challenger may still reign, if somebody wants that
+        return Challenge(*mine, aliases.version_of(champion), None, str(error))
+    return Challenge(*mine, aliases.version_of(champion), theirs)
 
 
 def _settled(found: Challenge) -> str:
@@ -197,8 +200,18 @@ def _settled(found: Challenge) -> str:
     return ""
 
 
-def _numbers(found: Challenge) -> tuple[int, int | None]:
-    return found.challenger.number, found.champion.number if found.champion else None
+def _state(found: Challenge) -> tuple[int, int | None, bool]:
+    """What must be the same after the judgement as before it."""
+    return found.challenger.number, found.champion.number if found.champion else None, bool(found.champion_lost)
+
+
+def _deposed(client: Any, found: Challenge) -> str | None:
+    """Whom a rollback shall bring back: the champion; None (whom it would bring back now) where its bytes are lost."""
+    if found.champion is None:
+        return None
+    previous = aliases.by_alias(client, PREVIOUS)
+    usable = previous is not None and int(previous.version) != found.challenger.number
+    return None if found.champion_lost and usable else str(found.champion.number)
 
 
 def _decide(client: Any, project: Path, found: Challenge, verdicts: tuple[Verdict, ...]) -> Promotion:
@@ -207,8 +220,10 @@ def _decide(client: Any, project: Path, found: Challenge, verdicts: tuple[Verdic
     failed = [verdict.reason for verdict in verdicts if not verdict.passed]
     better = not failed
     reason = "; ".join(failed) or (verdicts[0].reason if verdicts else "nothing was asked of it")
+    if better and champion and found.champion_lost:
+        reason += f"; it was not compared with version {champion.number}, whose bytes are lost"
     if better:
-        aliases.move(client, champion=number, previous=str(champion.number) if champion else None)
+        aliases.move(client, champion=number, previous=_deposed(client, found))
         reigning = aliases.by_alias(client, CHAMPION)
         if str(reigning.version) != number:  # another machine's promotion, which no file lock here holds up, came after
             better, reason = False, f"version {reigning.version} was promoted at the same moment"
@@ -232,8 +247,3 @@ def _measured(project: Path, md5: str) -> tuple[dict[str, float], str | None]:
     for fault in dvc.verify_bytes(project, "evaluate"):
         raise UserError(fault)
     return runs.headline(read_json(project / METRICS)), inputs.get("artifacts/dataset")
-
-
-def _find(client: Any, name: str) -> Any:
-    key = name.removeprefix(f"{NAME}@")
-    return aliases.by_number(client, key) if key.isdigit() else aliases.by_alias(client, key)

@@ -7,6 +7,7 @@ What measures is imported where it measures: Dagster reads this file to draw its
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from cliplit.config import load_params
@@ -17,8 +18,13 @@ from cliplit.lineage.registry import Challenge, Verdict
 Gate = Callable[[Path, Challenge], Verdict]
 
 
-def judge(project: Path, challenge: Challenge) -> list[Verdict]:
-    """What every gate says, "beats_champion" first."""
+def judge(project: Path, challenge: Challenge, without_champion: bool = False) -> list[Verdict]:
+    """What every gate says, "beats_champion" first.
+
+    ``without_champion`` lets the photos as they were taken stand for a champion, but only for one whose bytes are lost.
+    """
+    if without_champion and challenge.champion_lost:
+        challenge = replace(challenge, champion=None, champion_lost="")
     return [ask(name, project, challenge) for name in GATES]
 
 
@@ -42,6 +48,12 @@ def beats_champion(project: Path, challenge: Challenge) -> Verdict:
     rule, champion = params.promotion, challenge.champion
     if champion and champion.number == challenge.challenger.number:
         return Verdict("beats_champion", True, f"version {champion.number} reigns already")
+    if champion and challenge.champion_lost:
+        reason = (
+            f"version {champion.number}, which reigns, cannot be compared with ({challenge.champion_lost}); where that "
+            "does not help, `cliplit models promote --without-champion` compares with the photos as they were taken"
+        )
+        return Verdict("beats_champion", False, reason)
     mine = measure.per_photo(params, project, challenge.challenger_file)
     theirs = measure.per_photo(params, project, challenge.champion_file)
     found = gain(mine, theirs, rule.metric)

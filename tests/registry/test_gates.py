@@ -271,6 +271,32 @@ def test_promotion_by_hand_asks_the_same_gates(challenged, project, aliases):
     assert "Version 1 is the champion now" in done.output and aliases()["champion"] == 1
 
 
+def test_a_champion_whose_bytes_are_lost_does_not_reign_for_ever(challenged, project, aliases, tmp_path):
+    challenged(SHIPPED)
+    assert registry.promote(project.path, lambda found: gates.judge(project.path, found)).promoted
+    weights = registry.champion_file(project.path)
+
+    def nudge(network):
+        next(iter(network.parameters())).mul_(1 + 1e-6)
+
+    challenged(_network(tmp_path / "next.safetensors", nudge), 1)
+    run = CliRunner().invoke
+    whole = run(models, ["promote", "--without-champion"])
+    assert "against version 1" in whole.output and "Nothing changed" in whole.output, "there is a champion to beat"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x7f")
+    refused = run(models, ["promote"])
+    assert refused.exit_code == 0 and aliases() == {"challenger": 2, "champion": 1}
+    assert "FAILED  beats_champion: version 1, which reigns, cannot be compared with" in refused.output
+    assert "not those that DVC recorded" in refused.output and "--without-champion" in refused.output
+    assert refused.output.count("passed  ") == 4, "the other gates are asked all the same"
+    _set(project, max_megabytes=0.001)
+    assert "Nothing changed" in run(models, ["promote", "--without-champion"]).output
+    _set(project, max_megabytes=20)
+    done = run(models, ["promote", "--without-champion"])
+    assert "against the photos as they were taken" in done.output and aliases()["champion"] == 2
+    assert "it was not compared with version 1, whose bytes are lost" in done.output
+
+
 def test_compare_prints_both_models_with_intervals(challenged, project, weights):
     challenged(SHIPPED)
     registry.promote(project.path, lambda challenge: [])

@@ -109,6 +109,20 @@ def test_flipped_bit_in_the_champion_is_not_served(project):
         registry.champion_file(project.path)
 
 
+def test_rollback_passes_over_a_champion_that_was_deposed_because_it_was_lost(project, aliases):
+    _promoted(project, 0, 0.5)
+    _promoted(project, 1, 0.6)
+    shutil.rmtree(registry.champion_file(project.path).parent)
+    project.trained(2, 0.7)
+    registry.register_challenger(project.path)
+    found = registry.challenge(project.path)
+    assert found.champion.number == 2 and found.champion_file is None and "are gone" in found.champion_lost
+    done = registry.promote(project.path, lambda challenge: [])
+    assert done.promoted and done.champion_before.number == 2
+    assert aliases() == {"challenger": 3, "champion": 3, "previous": 1}
+    assert registry.rollback(project.path).version.number == 1
+
+
 def test_flipped_bit_before_registering_is_refused(project):
     project.trained(0, 0.5)
     weights = project.path / "artifacts/model/model.safetensors"
