@@ -93,7 +93,7 @@ def _drift_check(project: Path, name: str, kind: str, what: str) -> dg.AssetChec
         try:
             found = drift.compare_batch(project, batch) if batch is not None else []
         except Exception as error:  # a comparison that fails is a warning too: it must not cost the training
-            told = f"the photos were not compared: {error!r}"
+            told = drift.NOT_COMPARED.format(error)
             return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN, description=told)
         draw: Callable[..., Image.Image] = getattr(drift_picture, f"{kind}_picture")
         return _verdict([getattr(one, kind) for one in found], draw(found) if found else None)
@@ -103,10 +103,7 @@ def _drift_check(project: Path, name: str, kind: str, what: str) -> dg.AssetChec
 
 def _verdict(found: list[Any], picture: Image.Image | None) -> dg.AssetCheckResult:
     unlike = [one for one in found if one.drifted]
-    told = [
-        f"incoming {one.role} photos are unlike the training set: {one.distance:.3f}, warned above {one.threshold:.3f}"
-        for one in unlike
-    ]
+    told = [one.sentence for one in unlike]
     metadata: dict[str, Any] = {f"{one.role}_distance": float(one.distance) for one in found}
     metadata |= {f"{one.role}_threshold": float(one.threshold) for one in found}
     if picture is not None:

@@ -49,9 +49,15 @@ def ingest() -> None:
     """Take in what has arrived in the inbox (params.yaml: inbox.path); what needs a person goes to data/review."""
     from cliplit.inbox.ingest import ingest as take_in
 
-    result = take_in()
+    project = Path()
+    result = take_in(project)
     for one in result.batch.outcomes:
         click.echo(f"{one.outcome}: {one.source}: {one.why}")
     for note in result.notes:
         click.echo(note)
     click.echo(f"Ingest {result.batch.number} {result.sentence()}.")
+    if result.batch.added:
+        from cliplit.inbox import drift  # torch takes seconds to import
+
+        for warning in drift.warnings_about(project, result.batch):
+            click.secho(f"warning: {warning}", fg="yellow", err=True)

@@ -23,6 +23,7 @@ from cliplit.photos.curate import DATASET, load_manifest
 from cliplit.photos.importing import ROLES
 
 BINS = 64
+NOT_COMPARED = "the photos were not compared: {!r}"
 _SIDE = 256  # px; more does not change what is measured
 _NEIGHBOURS = 5
 _DRAWS = 300
@@ -48,6 +49,7 @@ class Drift:
     """One distance of one role: it is drift when ``distance`` is above ``threshold``; ``each`` is one value a photo."""
 
     role: str
+    what: str
     distance: float
     threshold: float
     each: Floats
@@ -56,6 +58,14 @@ class Drift:
     def drifted(self) -> bool:
         """Whether training should hear of it."""
         return self.distance > self.threshold
+
+    @property
+    def sentence(self) -> str:
+        """What training should hear."""
+        return (
+            f"incoming {self.role} photos are unlike the training set in {self.what}: {self.distance:.3f}, "
+            f"warned above {self.threshold:.3f}"
+        )
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,15 @@ class Compared:
     training: Measured
     exposure: Drift
     features: Drift
+
+
+def warnings_about(project: Path, batch: Batch) -> list[str]:
+    """A sentence for each drift of the batch's photos; a comparison that fails is one too, it must cost nothing."""
+    try:
+        found = compare_batch(project, batch)
+    except Exception as error:
+        return [NOT_COMPARED.format(error)]
+    return [each.sentence for one in found for each in (one.exposure, one.features) if each.drifted]
 
 
 def compare_batch(project: Path, batch: Batch) -> list[Compared]:
@@ -110,12 +129,13 @@ def compare(role: str, incoming: Measured, training: Measured, params: Params) -
     reference = training.histograms.mean(0)
     exposure = Drift(
         role,
+        "exposure",
         wasserstein(incoming.histograms.mean(0), reference),
         max(rule.exposure_distance, limits["exposure"]),
         np.array([wasserstein(histogram, reference) for histogram in incoming.histograms]),
     )
     each = neighbour_distance(incoming.features @ training.features.T)
-    features = Drift(role, float(each.mean()), max(rule.feature_distance, limits["feature"]), each)
+    features = Drift(role, "content", float(each.mean()), max(rule.feature_distance, limits["feature"]), each)
     return Compared(role, incoming, training, exposure, features)
 
 

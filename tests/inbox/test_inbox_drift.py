@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import dagster as dg
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from inbox_project import InboxProject, cheap, create
 
 from assets.incoming import drift_checks
+from cliplit.commands.photos import photos
 from cliplit.config import load_params
 from cliplit.inbox import drift
 from cliplit.inbox.journal import Batch, Journal
@@ -100,6 +104,24 @@ def test_night_shots_and_noise_warn_with_a_picture_and_stop_nothing(
         assert f"incoming {role} photos are unlike the training set" in str(result.description)
         picture = result.metadata["picture"].value
         assert isinstance(picture, str) and picture.startswith("![preview](data:image/jpeg") and len(picture) < 100_000
+
+
+@pytest.mark.parametrize("made", [noise, lambda index: cheap("backlit", 51, index)], ids=["noise", "alike"])
+def test_the_command_warns_with_the_sentences_of_the_checks(
+    curated: InboxProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: Callable[[int], np.ndarray]
+) -> None:
+    shutil.copytree(curated.path, tmp_path / "project")
+    project = InboxProject(tmp_path / "project")
+    for left in [*project.path.glob("data/photos/*/new_*"), *project.path.glob("data/ingested.jsonl")]:
+        left.unlink()  # by the tests before
+    for index in range(_NEW):
+        save_jpeg(project.path / "data" / "inbox" / "backlit" / f"{index}.jpg", made(index))
+    monkeypatch.chdir(project.path)
+    done = CliRunner().invoke(photos, ["ingest"], color=True)
+    assert done.exit_code == 0 and f"took in {_NEW} backlit" in done.stdout
+    told = [str(result.description) for result in checks(project).values() if not result.passed]
+    assert len(told) == (2 if made is noise else 0)
+    assert done.stderr.splitlines() == [f"\x1b[33mwarning: {sentence}\x1b[0m" for sentence in told]
 
 
 def test_photos_of_the_other_role_warn_about_light(curated: InboxProject) -> None:
