@@ -15,7 +15,7 @@ from assets.previews import markdown
 from assets.project import CHALLENGER, CHAMPION, POOL
 from cliplit.config import load_params
 from cliplit.errors import UserError
-from cliplit.evaluation.pictures import stage_picture
+from cliplit.evaluation.pictures import before_and_after
 from cliplit.lineage import dvc, mlflow_store, registry
 from cliplit.lineage.runs import PIPELINE_RUN
 from cliplit.promotion import gates
@@ -42,7 +42,7 @@ def model_assets(project: Path) -> list[dg.AssetsDefinition]:
     )
     def challenger(context) -> dg.MaterializeResult:  # Dagster refuses a postponed annotation here
         with _told(context):
-            version = registry.register_challenger(project)
+            version = registry.register_challenger(project, before_and_after)
         return dg.MaterializeResult(data_version=dg.DataVersion(version.md5), metadata=describe(project, version))
 
     @dg.asset(
@@ -86,7 +86,7 @@ def describe(project: Path, version: registry.Version) -> dict[str, Any]:
         "dataset_md5": version.dataset_md5 or "unknown",
         **version.metrics,
     }
-    picture = stage_picture(project, "evaluate", None)
+    picture = before_and_after(project)
     if picture is not None and version.md5 == dvc.outputs_md5(project, registry.MODEL_STAGE):
         metadata["preview"] = markdown(picture)  # of this model; the pictures of others are gone
     return metadata

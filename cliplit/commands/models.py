@@ -61,9 +61,10 @@ def list_command(as_json: bool) -> None:
 @models.command()
 def register() -> None:
     """Register the chosen model as challenger; twice makes one version."""
+    from cliplit.evaluation.pictures import before_and_after
     from cliplit.lineage import registry
 
-    version = registry.register_challenger(Path())
+    version = registry.register_challenger(Path(), before_and_after)
     click.echo(f"Version {version.number} ({version.md5[:8]}) is the challenger.")
 
 

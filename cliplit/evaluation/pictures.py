@@ -30,7 +30,7 @@ def stage_picture(project: Path, family: str, round_name: str | None) -> Image.I
     if family == "select":
         return _relit(project, artifacts / "model" / "model.safetensors")
     if family in ("evaluate", "report"):
-        return _gallery(artifacts / "evaluation")
+        return before_and_after(project)
     return None
 
 
@@ -73,8 +73,9 @@ def _relit(project: Path, weights: Path) -> Image.Image | None:
     return rows([before, [enhancer.enhance(pixels) for pixels in before]])
 
 
-def _gallery(evaluation: Path) -> Image.Image | None:
-    """The first pictures of the evaluation's gallery (the worst ones), before above after."""
+def before_and_after(project: Path) -> Image.Image | None:
+    """The first pictures of the evaluation's gallery (the worst ones), before above after; None without evaluation."""
+    evaluation = project / "artifacts" / "evaluation"
     if not (evaluation / "gallery.json").exists():
         return None
     entries = [entry for entry in read_json(evaluation / "gallery.json") if entry["set"] != "well_lit"][:_SHOWN]

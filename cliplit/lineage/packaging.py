@@ -7,6 +7,7 @@ import io
 import json
 import tempfile
 import warnings
+from collections.abc import Callable
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,23 @@ from cliplit.lineage import mlflow_store as store
 from cliplit.lineage import runs
 
 ARTIFACT = "artifacts/model"  # where MLflow puts the artifact called "model" inside a model folder
+PICTURE = "before_after.jpg"  # beside the model's README.md
+Draw = Callable[[Path], Image.Image | None]
 _LIBRARIES = ("cliplit", "mlflow", "torch", "safetensors", "pillow", "numpy", "pandas")
 
 
 def create_version(
-    client: Any, project: Path, name: str, folder: Path, md5: str, dataset: str | None, metrics: dict[str, float]
+    client: Any,
+    project: Path,
+    name: str,
+    folder: Path,
+    md5: str,
+    dataset: str | None,
+    metrics: dict[str, float],
+    draw: Draw | None = None,
 ) -> Any:
     """Package ``folder`` and register it under ``name``; the version appears complete, tags and card included."""
-    card = model_card(project, md5, dataset, metrics)
+    picture = _drawn(draw, project)
     experiment = store.experiment_id(client, project)
     tags = {"cliplit.stage": "challenger", "dvc.md5": md5} | runs.lineage_tags(project, dataset)
     parent = runs.parent_of_model(client, experiment, project, md5)
@@ -37,10 +47,16 @@ def create_version(
         with tempfile.TemporaryDirectory(prefix="cliplit-") as temporary:
             model = Path(temporary) / "model"
             save_model(folder, model)
+            if picture:
+                picture.convert("RGB").save(model / PICTURE, quality=85)
+            card = model_card(project, md5, dataset, metrics, PICTURE if picture else None)
             (model / "README.md").write_text(card, encoding="utf-8")
             client.log_artifacts(run.info.run_id, str(model), "model")
         runs.keep_lock(client, project, run.info.run_id, parent)
         _ensure_registered(client, name)
+        # MLflow's page shows pictures that its own server has, and drops those that stand in the text (data:).
+        shown = f"get-artifact?path=model%2F{PICTURE}&run_uuid={run.info.run_id}" if picture else None
+        card = model_card(project, md5, dataset, metrics, shown)
         version = client.create_model_version(
             name, f"{run.info.artifact_uri}/model", run_id=run.info.run_id, tags=tags, description=card
         )
@@ -52,6 +68,15 @@ def create_version(
     except BaseException:
         client.set_terminated(run.info.run_id, "FAILED")
         raise
+
+
+def _drawn(draw: Draw | None, project: Path) -> Image.Image | None:
+    """The picture; one that cannot be drawn must not cost the registration."""
+    try:
+        return draw(project) if draw else None
+    except Exception as error:
+        store.log.warning("the model card has no picture: %s", error)
+        return None
 
 
 def save_model(folder: Path, target: Path) -> None:
@@ -84,8 +109,10 @@ def save_model(folder: Path, target: Path) -> None:
     description.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
 
-def model_card(project: Path, md5: str, dataset: str | None, metrics: dict[str, float]) -> str:
-    """The model card in Markdown, filled from params.yaml, dvc.lock, the metrics and git."""
+def model_card(
+    project: Path, md5: str, dataset: str | None, metrics: dict[str, float], picture: str | None = None
+) -> str:
+    """The model card in Markdown, filled from params.yaml, dvc.lock, the metrics and git; ``picture`` is an address."""
     params = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
     template = jinja2.Template(server_file("model_card.md").read_text(encoding="utf-8"), keep_trailing_newline=True)
     return template.render(
@@ -95,6 +122,7 @@ def model_card(project: Path, md5: str, dataset: str | None, metrics: dict[str, 
         metrics=dict(sorted(metrics.items())),
         params=runs.flatten(params),
         outputs=store.all_locked_outputs(project),
+        picture=picture,
     )
 
 

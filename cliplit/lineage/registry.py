@@ -1,7 +1,7 @@
 """Which model serves: versions in MLflow's registry under the aliases challenger, champion and previous.
 
 A version is the folder artifacts/model as DVC recorded it; its DVC md5 is its key, and whoever promotes or uses it
-hashes the bytes again. What a challenger must show before it reigns is asked of the caller (cliplit.evaluation.gates).
+hashes the bytes again. What a challenger must show before it reigns is asked of the caller (cliplit.promotion.gates).
 """
 
 from __future__ import annotations
@@ -109,8 +109,11 @@ def find(project: Path, name: str) -> Version:
     return aliases.version_of(found)
 
 
-def register_challenger(project: Path = Path()) -> Version:
-    """Register artifacts/model, once for each DVC md5, and make it the challenger; raises UserError with the fix."""
+def register_challenger(project: Path = Path(), draw: packaging.Draw | None = None) -> Version:
+    """Register artifacts/model, once for each DVC md5, and make it the challenger; raises UserError with the fix.
+
+    The card shows what ``draw`` gives; if it raises, there is no picture.
+    """
     md5 = dvc.outputs_md5(project, MODEL_STAGE)
     if md5 is None:
         raise UserError("dvc.lock: no model has been chosen yet; run `dvc repro` first")
@@ -123,7 +126,7 @@ def register_challenger(project: Path = Path()) -> Version:
         aliases.recover(client)
         found = next((version for version in aliases.all_found(client) if version.tags.get("dvc.md5") == md5), None)
         if found is None:
-            found = packaging.create_version(client, project, NAME, project / MODEL_FOLDER, md5, dataset, metrics)
+            found = packaging.create_version(client, project, NAME, project / MODEL_FOLDER, md5, dataset, metrics, draw)
         aliases.tag_measures(client, found.version, metrics, dataset)
         client.set_registered_model_alias(NAME, CHALLENGER, found.version)
         return aliases.version_of(client.get_model_version(NAME, found.version))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ui_project
+from PIL import Image
 
+from cliplit.evaluation.pictures import before_and_after
 from cliplit.lineage import dvc, graph, registry
 from cliplit.photos.codecs import save_jpeg
 from cliplit.photos.demo import render_photo
@@ -143,6 +146,16 @@ def test_the_registry_shows_card_tags_and_aliases_of_the_champion(shown, assets,
     assert version.md5 == dvc.outputs_md5(shown.project, "select")
     for expected in ("Version 1", "champion", "challenger", "dvc.md5", version.md5, "score_gain"):
         assert expected in text, expected
+
+
+def test_the_registry_shows_photos_before_and_after(shown, assets, page) -> None:
+    page.goto(entries(assets["champion"])["mlflow"]["url"])
+    picture = page.locator("img[src*='get-artifact']")
+    picture.wait_for()
+    size = picture.evaluate("image => image.decode().then(() => [image.naturalWidth, image.naturalHeight])")
+    assert tuple(size) == before_and_after(shown.project).size
+    with Image.open(io.BytesIO(picture.screenshot())) as painted:
+        assert len(painted.convert("RGB").quantize(64).getcolors()) > 30, "nothing is painted"
 
 
 def test_the_folders_of_photos_are_explained_too(assets) -> None:

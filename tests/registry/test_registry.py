@@ -59,6 +59,31 @@ def test_model_folder_has_no_pickle_and_no_path_of_this_machine(project, tmp_pat
     assert "d" * 32 in card and "| score | 0.5 |" in card and "enhancer.learning_rate" in card
 
 
+def test_the_card_shows_photos_before_and_after(project, client):
+    picture = Image.new("RGB", (40, 30), (200, 30, 30))
+    project.trained(0, 0.5)
+    version = registry.register_challenger(project.path, lambda path: picture)
+    text = client.get_model_version("cliplit", "1").description
+    assert f"![Before and after](get-artifact?path=model%2Fbefore_after.jpg&run_uuid={version.run_id})" in text
+    folder = registry.alias_file(project.path, "challenger").parents[2]
+    assert "![Before and after](before_after.jpg)" in (folder / "README.md").read_text()
+    with Image.open(folder / "before_after.jpg") as kept:
+        assert kept.size == picture.size
+    project.trained(1, 0.6)
+    registry.register_challenger(project.path)
+    assert "Before and after" not in client.get_model_version("cliplit", "2").description
+
+
+def test_a_picture_that_cannot_be_drawn_costs_the_picture_only(project, client, caplog):
+    def broken(path: Path) -> None:
+        raise ZeroDivisionError("no photos")
+
+    project.trained(0, 0.5)
+    assert registry.register_challenger(project.path, broken).number == 1
+    assert "the model card has no picture: no photos" in caplog.text
+    assert "Before and after" not in client.get_model_version("cliplit", "1").description
+
+
 def test_first_challenger_reigns_then_only_a_better_one(project, aliases):
     assert _promoted(project, 0, 0.5).promoted
     assert aliases() == {"challenger": 1, "champion": 1}
