@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from cliplit.config import NetworkConfig
 from cliplit.networks import build_network, enhance, save_network
 
+FAULTS_BEGIN, FAULTS_END = "<!-- faults: begin -->", "<!-- faults: end -->"
 CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -54,3 +55,21 @@ def chromium() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=found, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table of faults, and put it on the page that CLIPLIT_FAULTS_PAGE names (as `make faults` does)."""
+    passed = terminalreporter.stats.get("passed", [])
+    rows = [value for report in passed for name, value in report.user_properties if name == "fault"]
+    if not rows:
+        return
+    lines = ["| fault | what must hold | measured |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
+    terminalreporter.write_line("\n" + "\n".join(lines))
+    page = os.environ.get("CLIPLIT_FAULTS_PAGE")
+    if page and not terminalreporter.stats.get("failed"):
+        text = Path(page).read_text(encoding="utf-8")
+        before, _, rest = text.partition(FAULTS_BEGIN)
+        after = rest.partition(FAULTS_END)[2]
+        Path(page).write_text(
+            f"{before}{FAULTS_BEGIN}\n" + "\n".join(lines) + f"\n{FAULTS_END}{after}", encoding="utf-8"
+        )

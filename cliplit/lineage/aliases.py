@@ -7,7 +7,8 @@ whoever comes next; readers of ``champion`` see the old model or the new one at 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
 ROLLED_BACK = "cliplit.rolled_back"
 _INTENT = "cliplit.intent"
 _LOCK_SECONDS = 120
+_ATTEMPTS = 5
 _ABSENT = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
 
 
@@ -99,12 +101,16 @@ def tag_measures(client: Any, number: str, metrics: dict[str, float], dataset: s
 def move(client: Any, champion: str, previous: str | None, rolled_back: str | None = None) -> None:
     """Write the intent, then do it."""
     intent = {"champion": champion, "previous": previous, "rolled_back": rolled_back}
-    client.set_registered_model_tag(NAME, _INTENT, json.dumps(intent))
+    _insist(lambda: client.set_registered_model_tag(NAME, _INTENT, json.dumps(intent)))
     recover(client)
 
 
 def recover(client: Any) -> None:
     """Complete what an intent tag says; each write can be repeated, and the intent goes last."""
+    _insist(lambda: _complete(client))
+
+
+def _complete(client: Any) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
@@ -140,6 +146,19 @@ def locked(project: Path) -> Iterator[None]:
 
 def _measure_tag(metric: str, dataset: str | None) -> str:
     return f"measured.{(dataset or 'unknown')[:12]}.{metric}"
+
+
+def _insist(write: Callable[[], None]) -> None:
+    """Repeat a write that can be repeated: two machines that add the same tag at once make one of them fail."""
+    from mlflow.exceptions import MlflowException
+
+    for attempt in range(_ATTEMPTS):
+        try:
+            return write()
+        except MlflowException:
+            if attempt == _ATTEMPTS - 1:
+                raise
+            time.sleep(0.05 * 2**attempt)
 
 
 def _or_none(ask: Any, key: str) -> Any:

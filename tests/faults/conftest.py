@@ -1,11 +1,7 @@
-"""The table of faults: every test here notes a figure, and the table is printed at the end.
-
-With CLIPLIT_FAULTS_PAGE=docs/reliability.md (what `make faults` sets) it replaces the table on that page.
-"""
+"""What the tests of faults share; each notes a figure for the table that tests/conftest.py prints."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -21,16 +17,14 @@ sys.path[:0] = [
 from registry_project import Project  # noqa: E402
 
 Note = Callable[[str, str, str], None]
-BEGIN, END = "<!-- faults: begin -->", "<!-- faults: end -->"
-_rows: list[tuple[str, str, str]] = []
 
 
 @pytest.fixture
-def note() -> Note:
+def note(record_property: Callable[[str, object], None]) -> Note:
     """Puts a line into the table: what was done, what must hold, and the figure."""
 
     def add(fault: str, promise: str, figure: str) -> None:
-        _rows.append((fault, promise, figure))
+        record_property("fault", (fault, promise, figure))
         print(f"{fault}: {figure}")
 
     return add
@@ -65,17 +59,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(item.path).parent == Path(__file__).parent:
             item.add_marker("faults")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the table, and put it on the page if one is named."""
-    if not _rows:
-        return
-    lines = ["| fault | what must hold | measured |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in _rows)]
-    terminalreporter.write_line("\n" + "\n".join(lines))
-    page = os.environ.get("CLIPLIT_FAULTS_PAGE")
-    if page and not terminalreporter.stats.get("failed"):
-        text = Path(page).read_text(encoding="utf-8")
-        before, _, rest = text.partition(BEGIN)
-        after = rest.partition(END)[2]
-        Path(page).write_text(f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{after}", encoding="utf-8")
