@@ -7,8 +7,9 @@ from torch import Tensor
 
 from cliplit.guidance.lumiclip.conditions import shade_map, to_coded, to_linear
 
-#: Stops that a whole photo, or the part in shade, may lose.
-STOPS_WHOLE, STOPS_SHADE = 3.0, 4.5
+#: Stops that a photo, or a part of it, may lose. In deeper shade the photo no longer tells how bright it was, and the
+#: network would learn to lift to the mean of all answers: less than the guidance asks for (docs/runs, 2026-11-21).
+MOST_STOPS = 1.5
 
 
 def shaded(image_BCHW: Tensor, seed: int) -> Tensor:
@@ -22,5 +23,5 @@ def shaded(image_BCHW: Tensor, seed: int) -> Tensor:
     linear = to_linear(image_BCHW).cpu()
     amount = torch.rand(count, generator=generator).view(-1, 1, 1, 1)
     whole = (torch.arange(count) % 2 == 0).view(-1, 1, 1, 1)
-    stops = torch.where(whole, STOPS_WHOLE * amount, STOPS_SHADE * amount * shade_map(linear, generator))
+    stops = MOST_STOPS * amount * torch.where(whole, 1.0, shade_map(linear, generator))
     return to_coded(linear * 2.0**-stops).mul(255).round().div(255).to(image_BCHW.device)
