@@ -52,11 +52,13 @@ def environment(service: str, values: dict[str, str]) -> dict[str, str]:
 class Commands:
     """Runs the services' commands here: other ports, and this machine for their names.
 
-    Without PostgreSQL (``postgresql`` is False) its addresses become SQLite files in ``folder``.
+    Without PostgreSQL (``postgresql`` is False) its addresses become SQLite files in ``folder``. The store keeps its
+    name: it is reached through ``store`` as a proxy by those whom Compose tells of it, and by nobody else.
     """
 
-    def __init__(self, folder: Path, values: dict[str, str], postgresql: bool) -> None:
+    def __init__(self, folder: Path, values: dict[str, str], postgresql: bool, store: str) -> None:
         self.folder, self.values, self.postgresql = folder, values, postgresql
+        self._network = {"HTTP_PROXY": store, "http_proxy": store, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
         self.ports = {port: free_port() for port in (3000, 5000, 5432, 8000)}
 
     def here(self, text: str) -> str:
@@ -87,8 +89,9 @@ class Commands:
         given = {name: self.here(value) for name, value in environment(service, self.values).items()}
         files = [DEPLOY / file for file in SERVICES[service].get("env_file", [])]
         lines = [line for file in files for line in file.read_text().splitlines() if "=" in line and line[0] != "#"]
-        path = os.pathsep.join((str(BIN), os.environ["PATH"]))
-        return kept | dict(line.split("=", 1) for line in lines) | given | {"PATH": path, "OMP_NUM_THREADS": "1"} | more
+        own = {"PATH": os.pathsep.join((str(BIN), os.environ["PATH"])), "OMP_NUM_THREADS": "1"}
+        network = self._network if "AWS_ENDPOINT_URL" in given else {}
+        return kept | dict(line.split("=", 1) for line in lines) | given | own | network | more
 
     @contextmanager
     def started(self, service: str, cwd: Path, **more: str) -> Iterator[subprocess.Popen[bytes]]:

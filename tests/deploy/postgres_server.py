@@ -64,7 +64,7 @@ class Postgres:
             connection.close()
 
     def healthy(self) -> bool:
-        """Whether the service's own healthcheck passes, which in the container asks the socket unless told otherwise."""
+        """Whether the service's own healthcheck passes; it asks the socket unless it names an address."""
         _, program, *rest = SERVICES["postgres"]["healthcheck"]["test"]
         asked = os.environ | {"PGHOST": str(self.folder), "PGPORT": self.port}
         return subprocess.run([self.programs / program, *rest], env=asked, capture_output=True).returncode == 0

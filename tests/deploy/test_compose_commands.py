@@ -56,8 +56,8 @@ def store() -> Iterator[str]:
 @pytest.fixture(scope="module", params=[DATABASE])
 def stack(store: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Database, bucket and MLflow, in the order that Compose starts them in."""
-    values = example() | {"S3_ENDPOINT": store, "POSTGRES_PASSWORD": PASSWORD}
-    commands = Commands(tmp_path_factory.mktemp("stack"), values, PROGRAMS is not None)
+    values = example() | {"POSTGRES_PASSWORD": PASSWORD}
+    commands = Commands(tmp_path_factory.mktemp("stack"), values, PROGRAMS is not None, store)
     if PROGRAMS is None:
         yield from _with_mlflow(commands, None)
         return
@@ -73,7 +73,7 @@ def _with_mlflow(commands: Commands, postgres: Postgres | None) -> Iterator[Stac
 
 
 def test_a_store_that_does_not_answer_is_one_sentence(tmp_path) -> None:
-    commands = Commands(tmp_path, example() | {"S3_ENDPOINT": "http://127.0.0.1:9"}, postgresql=False)
+    commands = Commands(tmp_path, example(), postgresql=False, store="http://127.0.0.1:9")
     done = commands.run("bucket", BUCKET_SECONDS="0")
     assert done.returncode == 1 and len(done.stderr.strip().splitlines()) == 1
 
@@ -97,7 +97,10 @@ def test_postgresql_is_healthy_once_its_databases_are_there_and_not_before(stack
 
 @pytest.mark.slow
 def test_store_mlflow_and_serve_work_together(stack, store, tmp_path) -> None:
-    """A model that is registered through the server lies in store and database, and is served from there."""
+    """A model that is registered through the server lies in store and database, and is served from there.
+
+    Neither who registers nor who serves can reach the store by its name, which only Compose's containers know.
+    """
     commands: Commands = stack.commands
     models = commands.url(5000, "/api/2.0/mlflow/registered-models/search")
     named = {"host": "mlflow:5000"}  # as containers call it
@@ -203,25 +206,24 @@ class Dagster:
 
 @pytest.mark.slow
 def test_dagsters_two_processes_run_a_job_and_keep_its_history(stack, tmp_path) -> None:
-    """A photo from the inbox is taken in by a run of the daemon; a page that is started later still knows of it."""
+    """A photo from the inbox is taken in by a run of the daemon; when both have ended, the database knows of it."""
     commands, dagster = stack.commands, Dagster(stack.commands)
     project: InboxProject = create_project(tmp_path / "project")
     (project.path / "workspace.yaml").write_bytes((ROOT / "workspace.yaml").read_bytes())
     project.drop("backlit/new.jpg")
     mine = {"DAGSTER_HOME": str(commands.dagster_home()), "CLIPLIT_PROJECT": str(project.path)}
-    with commands.started("dagster-daemon", project.path, **mine) as daemon:
-        with commands.started("dagster-webserver", project.path, **mine) as web:
-            wait_for(dagster.healthy, web, daemon)
-            assert {"train", "publish"} <= dagster.jobs()
-            dagster.switch_on(SENSOR)
-            run = dagster.materialize("incoming")
-            ended = {"SUCCESS", "FAILURE", "CANCELED"}
-            wait_for(lambda: dagster.status(run) in ended and dagster.ticks(SENSOR), web, daemon)
-            assert dagster.status(run) == "SUCCESS"
-            assert len(project.photos("backlit")) == 1
-        with commands.started("dagster-webserver", project.path, **mine) as web:
-            wait_for(dagster.healthy, web, daemon)
-            assert dagster.materializations("incoming") == [run]
+    with (
+        commands.started("dagster-webserver", project.path, **mine) as web,
+        commands.started("dagster-daemon", project.path, **mine) as daemon,
+    ):
+        wait_for(dagster.healthy, web, daemon)
+        assert {"train", "publish"} <= dagster.jobs()
+        dagster.switch_on(SENSOR)
+        run = dagster.materialize("incoming")
+        ended = {"SUCCESS", "FAILURE", "CANCELED"}
+        wait_for(lambda: dagster.status(run) in ended and dagster.ticks(SENSOR), web, daemon)
+        assert dagster.status(run) == "SUCCESS" and dagster.materializations("incoming") == [run]
+        assert len(project.photos("backlit")) == 1
     made = "dagster_event_type = 'ASSET_MATERIALIZATION'"
     stack.kept("dagster", "SELECT run_id, status FROM runs", [(run, "SUCCESS")])
     stack.kept("dagster", f"SELECT run_id, asset_key FROM event_logs WHERE {made}", [(run, '["incoming"]')])
