@@ -87,7 +87,7 @@ def test_a_scene_in_both_splits_blocks_what_follows(trained: FastProject) -> Non
 def test_the_champion_says_whether_it_was_promoted(trained: FastProject, monkeypatch: pytest.MonkeyPatch) -> None:
     version = registry.Version(3, "abc.dir", "def.dir", None, 0.0, ("challenger",), {"score": 0.7})
     outcome = registry.Promotion(False, "score 0.7 does not beat the champion's 0.8 by more than 0", version, version)
-    monkeypatch.setattr(registry, "register_challenger", lambda project: version)
+    monkeypatch.setattr(registry, "register_challenger", lambda project, draw: version)
     monkeypatch.setattr(registry, "promote", lambda project, judge: outcome)
     result = dg.materialize(model_assets(trained.path))
     metadata = _metadata(result, "champion")
