@@ -21,8 +21,12 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from cliplit.lineage import registry
+from cliplit.lineage.mlflow_store import VIEW
+
 LIMIT = 250_000  # bytes of one picture
 SIZE = {"width": 1360, "height": 850}
+WALL = {"width": 2400, "height": 1420}  # of the lineage
 SETTLE = 2500  # ms that a page gets after its last content has come, for transitions and fonts
 PATIENCE = 30_000  # ms
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
@@ -40,6 +44,8 @@ def main() -> None:
     browser_file = shutil.which("chromium") or shutil.which("chromium-browser")
     if browser_file is None or not (project / "artifacts/report/report.html").exists():
         sys.exit("cliplit: this needs Chromium, and a project that is trained (make demo)")
+    champion = registry.champion_version(project)
+    assert champion is not None, "make demo promotes one"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_file, args=FLAGS)
         with started(project, "pipelines.ui", until="Ready") as lines:
@@ -47,7 +53,8 @@ def main() -> None:
             asset, run = asset_page(browser, dagster)
             save(asset, options.out / "asset.png")
             save(mlflow_page(browser, run, "Model metrics"), options.out / "mlflow_run.png")
-            save(mlflow_page(browser, f"{mlflow}/#/models/cliplit/versions/1"), options.out / "registry.png")
+            page = f"#/models/{registry.NAME}/versions/{champion.number}{VIEW}"
+            save(mlflow_page(browser, f"{mlflow}/{page}"), options.out / "registry.png")
             save(lineage(browser, dagster), options.out / "lineage.png")
         save(report(browser, project), options.out / "report.png")
         with started(project, "cliplit", "serve", "--port", "0", until="http://") as lines:
@@ -93,11 +100,16 @@ def taken(page: Page) -> bytes:
 
 
 def lineage(browser: Browser, dagster: str) -> bytes:
-    """All assets, every group unfolded."""
-    page = opened(browser, f"{dagster}/asset-groups", 620)
-    for group in ("models", "judgement", "training", "photos"):
-        page.get_by_text(group, exact=True).locator("visible=true").last.click()
-        page.wait_for_timeout(SETTLE)
+    """All assets, every group unfolded, on a screen so large that Dagster writes their names."""
+    page = browser.new_page(viewport=WALL)
+    page.set_default_timeout(PATIENCE)
+    page.goto(f"{dagster}/asset-groups")
+    page.get_by_text("training", exact=True).locator("visible=true").last.wait_for()
+    page.get_by_text("Hide navigation").click()
+    page.get_by_placeholder("Jump to").locator("xpath=following::button[1]").click()  # the tree of assets beside it
+    page.wait_for_timeout(SETTLE)
+    page.keyboard.press("Alt+e")  # unfolds all groups, and only then shows all of it
+    page.get_by_text("challenger", exact=True).wait_for()
     return taken(page)
 
 
@@ -111,13 +123,10 @@ def asset_page(browser: Browser, dagster: str) -> tuple[bytes, str]:
 
 
 def mlflow_page(browser: Browser, address: str, tab: str | None = None) -> bytes:
-    """A page of MLflow as those who train see it, without its assistant."""
+    """A page of MLflow, without its assistant."""
     page = opened(browser, address)
-    page.get_by_text("Model training", exact=True).first.click()
-    page.wait_for_timeout(SETTLE)
-    page.goto("about:blank")
-    page.goto(address)
     page.get_by_text("Description").first.wait_for()
+    page.wait_for_timeout(SETTLE)
     if page.get_by_text("MLflow Assistant").locator("visible=true").count():
         page.mouse.click(SIZE["width"] - 26, 35)  # the cross of that panel, which has no name to find it by
     if tab is not None:
