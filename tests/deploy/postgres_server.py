@@ -121,7 +121,7 @@ class Postgres:
             )
 
     def _run(self, program: str, *words: str) -> None:
-        command = [self.programs / program, *words]
+        command = [str(self.programs / program), *words]
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, **self._own)
         assert done.returncode == 0, done.stderr
 
