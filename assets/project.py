@@ -20,8 +20,9 @@ def project_folder() -> Path:
 
 
 def stage_key(stage: graph.Stage) -> dg.AssetKey:
-    """curate -> curate; prompts-0 -> prompts/0; prompts@2 -> prompts/2."""
-    return dg.AssetKey([stage.family] if stage.round is None else [stage.family, stage.round])
+    """curate -> curate; prompts-0 -> prompts_0; prompts@2 -> prompts_2."""
+    # One part, since Dagster's lineage prints only the last part of a key: of prompts/2, a bare 2.
+    return dg.AssetKey(stage.family if stage.round is None else f"{stage.family}_{stage.round}")
 
 
 def source_key(path: str) -> dg.AssetKey:

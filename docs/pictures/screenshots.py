@@ -115,7 +115,7 @@ def lineage(browser: Browser, dagster: str) -> bytes:
 
 def asset_page(browser: Browser, dagster: str) -> tuple[bytes, str]:
     """The page of a trained network with its picture open, and where its MLflow link leads."""
-    page = opened(browser, f"{dagster}/assets/enhancer/2")
+    page = opened(browser, f"{dagster}/assets/enhancer_2")
     link = page.locator("a[href*='/runs/']").first
     link.wait_for()
     run = str(link.get_attribute("href"))

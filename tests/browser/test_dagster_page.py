@@ -86,7 +86,7 @@ def made_here(assets: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def test_all_stages_are_there_and_every_asset_says_what_it_is(shown, assets) -> None:
     stages = {
-        stage.family if stage.round is None else f"{stage.family}/{stage.round}"
+        stage.family if stage.round is None else f"{stage.family}_{stage.round}"
         for stage in graph.stages(shown.project)
     }
     assert stages | {"incoming", "challenger", "champion"} == set(made_here(assets))
@@ -121,7 +121,7 @@ def test_every_check_has_run_is_explained_and_green(assets) -> None:
 
 
 def test_the_page_of_an_asset_shows_all_that_and_its_link_opens_its_run(shown, page) -> None:
-    page.goto(f"{shown.dagster}/assets/enhancer/1")
+    page.goto(f"{shown.dagster}/assets/enhancer_1")
     link = page.locator(f"a[href^='{shown.mlflow}'][href*='/runs/']").first
     link.wait_for()
     text = page.locator("body").inner_text()

@@ -218,7 +218,7 @@ def test_the_job_takes_photos_in_versions_them_and_then_trains(tmp_path: Path, m
     fast.set_param("inbox.settle_seconds", 0)
     drop(project, 2)
     job = build().resolve_job_def("ingest_and_retrain")
-    stages = [dg.AssetKey(key) for key in (["incoming"], ["curate"], ["start"], ["prompts", "0"])]
+    stages = [dg.AssetKey(key) for key in ("incoming", "curate", "start", "prompts_0")]
     with dg.DagsterInstance.ephemeral() as found:
         result = job.execute_in_process(instance=found, asset_selection=stages, raise_on_error=False)
         assert result.success

@@ -51,7 +51,7 @@ def test_md5s_in_dvc_lock_equal_dagsters_data_versions_and_mlflows_tags(trained_
     tagged = {run.data.tags.get("cliplit.stage"): run.data.tags.get("dvc.md5") for run in runs}
     for stage in graph.stages(path):
         md5 = dvc.outputs_md5(path, stage.name)
-        key = stage.family if stage.round is None else f"{stage.family}/{stage.round}"
+        key = stage_key(stage).to_user_string()
         assert made[key].tags["dagster/data_version"] == md5 == tagged[stage.name], stage.name
         assert digests.path_md5(path / stage.outs[0]) == md5
     model = dvc.outputs_md5(path, "select")
@@ -89,10 +89,10 @@ def test_mlflow_holds_one_parent_with_a_child_for_each_asset(trained_once: Train
 
 def test_dagster_shows_numbers_pictures_and_the_way_to_mlflow(trained_once: Trained) -> None:
     made = _materializations(trained_once[1])
-    for name in ("curate", "enhancer/0", "enhancer/2", "select", "evaluate"):
+    for name in ("curate", "enhancer_0", "enhancer_2", "select", "evaluate"):
         preview = made[name].metadata["preview"].value
         assert preview.startswith("![preview](data:image/jpeg;base64,") and 1000 < len(preview) < 100_000
-    assert "/runs/" in made["enhancer/1"].metadata["mlflow"].value
+    assert "/runs/" in made["enhancer_1"].metadata["mlflow"].value
     assert made["champion"].metadata["promoted"].value is True
     figures = made["evaluate"].metadata
     assert "score" in figures and "structure" in figures and "structure_low" not in figures
@@ -124,10 +124,10 @@ def test_a_second_materialization_executes_nothing_and_registers_nothing(trained
 
 def test_another_learning_rate_in_round_2_leaves_rounds_0_and_1_as_they_are(trained: Project) -> None:
     trained.set_param("rounds.2.enhancer.learning_rate", 0.1)
-    rounds = [dg.AssetKey([family, number]) for family in ("prompts", "enhancer") for number in "012"]
+    rounds = [dg.AssetKey(f"{family}_{number}") for family in ("prompts", "enhancer") for number in "012"]
     result = materialize(trained.path, asset_selection=rounds)
     assert result.success
-    assert [name for name, run in executed(result).items() if run] == ["enhancer/2"]
+    assert [name for name, run in executed(result).items() if run] == ["enhancer_2"]
     assert len(executed(result)) == 6
 
 
@@ -145,10 +145,10 @@ def test_dvc_alone_gives_the_same_bytes_and_dagster_then_finds_all_done(
     result = materialize(path, asset_selection=[stage_key(graph.stage(path, name)) for name in names])
     assert result.success
     assert executed(result) == {"curate": False, "start": False} | {
-        f"{family}/{number}": False for family in ("prompts", "enhancer") for number in "01"
+        f"{family}_{number}": False for family in ("prompts", "enhancer") for number in "01"
     }
     made = _materializations(result)
-    assert made["enhancer/1"].tags["dagster/data_version"] == dvc.outputs_md5(path, "enhancer@1")
+    assert made["enhancer_1"].tags["dagster/data_version"] == dvc.outputs_md5(path, "enhancer@1")
 
 
 def test_dvcs_own_commands_work_on_the_result(trained: Project) -> None:
