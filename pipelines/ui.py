@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import signal
 import socket
 import sys
+import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from assets.project import project_folder
 from cliplit.lineage import dvc, graph, mlflow_store
@@ -17,6 +23,7 @@ from pipelines.home import prepare_home
 
 HOST = "127.0.0.1"  # neither server has a login
 _READY_SECONDS = 90.0
+_PATIENCE = 1.0  # s of waiting that nobody needs to be told of
 
 
 def main() -> int:
@@ -26,20 +33,20 @@ def main() -> int:
     home = prepare_home(project)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP if hasattr(signal, "SIGHUP") else signal.SIGTERM):
         signal.signal(number, _interrupt)
-    mlflow_port, dagster_port = free_port(5000), free_port(3000)
     environment = {**dvc.dvc_environment(), "CLIPLIT_PROJECT": str(project), "DAGSTER_HOME": str(home)}
     servers: dict[str, Group] = {}
     try:
-        remote = os.environ.get("MLFLOW_TRACKING_URI", "")
-        if not remote.startswith("http"):
-            environment["MLFLOW_UI_URI"] = f"http://{HOST}:{mlflow_port}"
-            servers["MLflow"] = _start(
-                _mlflow(project, mlflow_port), project, _mlflow_environment(project, environment)
-            )
-        servers["Dagster"] = _start(_dagster(project, dagster_port), project, environment)
-        print(f"Dagster  http://{HOST}:{dagster_port}", flush=True)
-        print(f"MLflow   {environment.get('MLFLOW_UI_URI', remote)}/#/experiments{mlflow_store.VIEW}", flush=True)
-        print(_readiness(servers, {"Dagster": dagster_port, "MLflow": mlflow_port}), flush=True)
+        with chosen_ports() as (mlflow_port, dagster_port):
+            remote = os.environ.get("MLFLOW_TRACKING_URI", "")
+            if not remote.startswith("http"):
+                environment["MLFLOW_UI_URI"] = f"http://{HOST}:{mlflow_port}"
+                servers["MLflow"] = _start(
+                    _mlflow(project, mlflow_port), project, _mlflow_environment(project, environment)
+                )
+            servers["Dagster"] = _start(_dagster(project, dagster_port), project, environment)
+            print(f"Dagster  http://{HOST}:{dagster_port}", flush=True)
+            print(f"MLflow   {environment.get('MLFLOW_UI_URI', remote)}/#/experiments{mlflow_store.VIEW}", flush=True)
+            print(_readiness(servers, {"Dagster": dagster_port, "MLflow": mlflow_port}), flush=True)
         while all(server.poll() is None for server in servers.values()):
             time.sleep(0.5)
         ended = next(name for name, server in servers.items() if server.poll() is not None)
@@ -52,6 +59,26 @@ def main() -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         for server in reversed(servers.values()):
             server.end()
+
+
+@contextmanager
+def chosen_ports() -> Iterator[tuple[int, int]]:
+    """Free ports for MLflow and Dagster, which no other `make ui` of this user chooses before the block ends.
+
+    A server listens only seconds after it was started, and until then its port looks free: the block shall end when
+    both servers listen. Waits while another `make ui` is in such a block.
+    """
+    user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
+    lock = FileLock(Path(tempfile.gettempdir()) / f"cliplit-ports-{user}.lock")
+    try:
+        lock.acquire(timeout=_PATIENCE)
+    except Timeout:
+        print("Waiting for another `make ui` to start its servers.", flush=True)
+        lock.acquire()
+    try:
+        yield free_port(5000), free_port(3000)
+    finally:
+        lock.release()
 
 
 def free_port(wanted: int) -> int:

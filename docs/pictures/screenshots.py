@@ -49,7 +49,7 @@ def main() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_file, args=FLAGS)
         with started(project, "pipelines.ui", until="Ready") as lines:
-            dagster, mlflow = (ADDRESS.search(line).group() for line in lines[:2])  # type: ignore[union-attr]
+            dagster, mlflow = (ADDRESS.search(line).group() for line in lines[-3:-1])  # type: ignore[union-attr]
             asset, run = asset_page(browser, dagster)
             save(asset, options.out / "asset.png")
             save(mlflow_page(browser, run, "Model metrics"), options.out / "mlflow_run.png")

@@ -114,7 +114,7 @@ def _told(ui: subprocess.Popen[str], project: Path) -> dict[str, str]:
             printed.append(lines.get(timeout=0.5))
         except queue.Empty:
             continue
-    return dict(line.split(maxsplit=1) for line in map(str.strip, printed[:2]))
+    return dict(line.split(maxsplit=1) for line in map(str.strip, printed[-3:-1]))
 
 
 def wait_for(what: Any, seconds: float, said: str) -> Any:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from fast_project import FastProject, wait_until
@@ -14,6 +16,23 @@ from fast_project import FastProject, wait_until
 from pipelines.ui import free_port
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and process groups are POSIX's")
+
+_SLOW_SERVER = """
+import sys, time
+from http.server import HTTPServer, SimpleHTTPRequestHandler
+time.sleep(2)
+HTTPServer(("127.0.0.1", int(sys.argv[1])), SimpleHTTPRequestHandler).serve_forever()
+"""
+_SLOW_UI = """
+import os, sys, time
+from pathlib import Path
+from pipelines import ui
+Path(f"here-{os.getpid()}").touch()
+while len(list(Path().glob("here-*"))) < 2:
+    time.sleep(0.01)
+ui._mlflow = ui._dagster = lambda project, port: [sys.executable, "slow_server.py", str(port)]
+sys.exit(ui.main())
+"""
 
 
 def _start(project: FastProject, *arguments: str) -> subprocess.Popen[str]:
@@ -25,6 +44,15 @@ def _start(project: FastProject, *arguments: str) -> subprocess.Popen[str]:
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
+
+
+def _until_ready(ui: subprocess.Popen[str]) -> list[str]:
+    """What a `make ui` prints, up to the line that says that its servers answer."""
+    assert ui.stdout is not None
+    lines: list[str] = []
+    while not any("Ready" in line for line in lines) and (line := ui.stdout.readline()):
+        lines.append(line)
+    return lines
 
 
 def _hang(project: FastProject) -> None:
@@ -119,6 +147,27 @@ def test_a_taken_port_is_passed_over() -> None:
         assert port < free_port(port) < port + 100
 
 
+def test_two_uis_started_at_once_choose_different_ports(
+    fresh: FastProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real main; where it starts MLflow and Dagster, a server that listens only after two seconds."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # where the lock lies
+    (fresh.path / "slow_server.py").write_text(_SLOW_SERVER)
+    (fresh.path / "slow_ui.py").write_text(_SLOW_UI)
+    uis = [_start(fresh, "slow_ui") for _ in range(2)]
+    try:
+        said = [_until_ready(ui) for ui in uis]
+        ports = [int(port) for lines in said for port in re.findall(r"127\.0\.0\.1:(\d+)", "".join(lines))]
+        assert len(ports) == len(set(ports)) == 4, said
+        assert sum("Waiting for another `make ui`" in "".join(lines) for lines in said) == 1, said
+        for port in ports:
+            socket.create_connection(("127.0.0.1", port), timeout=2).close()
+    finally:
+        for ui in uis:
+            ui.send_signal(signal.SIGINT)
+        assert [ui.wait(20) for ui in uis] == [0, 0]
+
+
 @pytest.mark.slow
 def test_the_uis_start_on_loopback_terminate_ends_a_run_and_ctrl_c_ends_all(trained: FastProject) -> None:
     from dagster import DagsterRunStatus
@@ -126,13 +175,10 @@ def test_the_uis_start_on_loopback_terminate_ends_a_run_and_ctrl_c_ends_all(trai
 
     _hang(trained)
     ui = _start(trained, "pipelines.ui")
-    assert ui.stdout is not None
-    lines: list[str] = []
-    while not any("Ready" in line for line in lines) and (line := ui.stdout.readline()):
-        lines.append(line)
+    lines = _until_ready(ui)
     log = trained.path / ".dagster" / "ui.log"
     assert any("Ready" in line for line in lines), "".join(lines) + log.read_text()
-    addresses = dict(line.split() for line in lines[:2])
+    addresses = dict(line.split() for line in lines[-3:-1])
     assert all(address.startswith("http://127.0.0.1:") for address in addresses.values())
 
     client = DagsterGraphQLClient("127.0.0.1", port_number=int(addresses["Dagster"].rsplit(":", 1)[1]))
