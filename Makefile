@@ -25,8 +25,9 @@ train: install
 ui: install
 	$(BIN)/python -m pipelines.ui
 
+# Two workers: most of the time goes into waiting for servers and for single threads.
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 # Kills, full disks, lost servers; writes what it measured into docs/reliability.md.
 faults: install

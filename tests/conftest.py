@@ -57,6 +57,12 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A folder's tests stay in one worker of `make test`, since they share what took long to make."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(item.path.parent.name))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the table of faults, and put it on the page that CLIPLIT_FAULTS_PAGE names (as `make faults` does)."""
     passed = terminalreporter.stats.get("passed", [])
