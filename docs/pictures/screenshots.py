@@ -116,7 +116,7 @@ def lineage(browser: Browser, dagster: str) -> bytes:
 def asset_page(browser: Browser, dagster: str) -> tuple[bytes, str]:
     """The page of a trained network with its picture open, and where its MLflow link leads."""
     page = opened(browser, f"{dagster}/assets/enhancer_2")
-    link = page.locator("a[href*='/runs/']").first
+    link = page.locator("a[href^='http'][href*='/runs/']").first  # Dagster's own links to its runs are relative
     link.wait_for()
     run = str(link.get_attribute("href"))
     return taken(page), run
