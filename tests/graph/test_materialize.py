@@ -45,8 +45,8 @@ def test_changing_round_2_leaves_rounds_0_and_1_cached(trained: FastProject) -> 
     result = trained.materialize("enhancer-0", "prompts@1", "enhancer@1", "prompts@2", "enhancer@2", "select")
     assert result.success, failure_sentence(result)
     assert trained.ran == ["enhancer_2", "select"]
-    assert _metadata(result, "enhancer__1")["cache_hit"].value
-    assert not _metadata(result, "enhancer__2")["cache_hit"].value
+    assert _metadata(result, "enhancer_1")["cache_hit"].value
+    assert not _metadata(result, "enhancer_2")["cache_hit"].value
 
 
 def test_the_users_mistake_is_one_sentence_in_the_failure(trained: FastProject) -> None:
