@@ -17,6 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from assets.project import project_folder
+from cliplit.errors import UserError
 from cliplit.lineage import dvc, graph, mlflow_store
 from pipelines.groups import Group
 from pipelines.home import prepare_home
@@ -27,6 +28,15 @@ _PATIENCE = 1.0  # s of waiting that nobody needs to be told of
 
 
 def main() -> int:
+    """What ``make ui`` does; bad input is one sentence and exit code 2."""
+    try:
+        return serve()
+    except UserError as error:
+        print(f"cliplit: {error}", file=sys.stderr)
+        return 2
+
+
+def serve() -> int:
     """Start both servers, print their addresses, and stop both on Ctrl-C or when one of them ends."""
     project = project_folder()
     graph.stages(project)
@@ -124,16 +134,20 @@ def _mlflow_environment(project: Path, environment: dict[str, str]) -> dict[str,
 
 
 def _readiness(servers: dict[str, Group], ports: dict[str, int]) -> str:
-    """Wait until every server answers; says how to stop them."""
+    """Wait until every server answers; says how to stop them, and which one has not answered."""
     until = time.monotonic() + _READY_SECONDS
-    for name in servers:
-        while time.monotonic() < until and servers[name].poll() is None:
-            try:
-                urllib.request.urlopen(f"http://{HOST}:{ports[name]}/", timeout=2).close()
-                break
-            except OSError:
-                time.sleep(0.3)
-    return "Ready; Ctrl-C stops both."
+    late = [name for name, server in servers.items() if not _answers(server, ports[name], until)]
+    return f"Not answering yet: {', '.join(late)}; Ctrl-C stops." if late else "Ready; Ctrl-C stops both."
+
+
+def _answers(server: Group, port: int, until: float) -> bool:
+    while time.monotonic() < until and server.poll() is None:
+        try:
+            urllib.request.urlopen(f"http://{HOST}:{port}/", timeout=2).close()
+            return True
+        except OSError:
+            time.sleep(0.3)
+    return False
 
 
 def _interrupt(number: int, frame: object) -> None:

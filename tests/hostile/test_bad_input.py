@@ -205,3 +205,4 @@ def test_a_project_folder_without_anything(tmp_path: Path, project: Project) -> 
     project.path = empty
     for command in (["pipelines.train"], ["cliplit", "stage", "curate"], ["cliplit", "models", "promote"]):
         assert "params.yaml" in project.refused_outside(*command)
+    assert "dvc.yaml" in project.refused_outside("pipelines.ui")
