@@ -27,7 +27,7 @@ ui: install
 
 # Two workers: most of the time goes into waiting for servers and for single threads.
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2
 
 # Kills, full disks, lost servers; writes what it measured into docs/reliability.md.
 faults: install

@@ -64,13 +64,6 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A folder's tests stay in one worker of `make test`, since they share what took long to make."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.path.parent.name))
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the table of faults, and put it on the page that CLIPLIT_FAULTS_PAGE names (as `make faults` does)."""
     passed = terminalreporter.stats.get("passed", [])

@@ -178,7 +178,7 @@ def test_the_test_that_runs_a_command_exists(command: str) -> None:
 
 
 def test_make_test_is_pytest() -> None:
-    assert recipe("test") == [".venv/bin/python -m pytest -n 2 --dist loadgroup"]
+    assert recipe("test") == [".venv/bin/python -m pytest -n 2"]
     assert (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()[-1] == "make test"
 
 
